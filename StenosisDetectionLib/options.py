@@ -1,0 +1,44 @@
+"""The options of an analysis: one dataclass for the panel, the command line and the batch alike."""
+
+from dataclasses import dataclass
+
+from .errors import InputError
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+"""Numeric precisions of the network; models without weights always compute in fp32."""
+
+
+@dataclass(frozen=True)
+class AnalysisOptions:
+    """How a study is analyzed.
+
+    Parameters
+    ----------
+    model : name of a registered segmentation model (see `stenosis-detection models`).
+    device : `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes the first GPU or else the CPU.
+    precision : one of `PRECISIONS`.
+    roi : region to search, in mm of RAS: (x0, x1, y0, y1, z0, z1); None searches the whole volume.
+    minimum_reference_diameter_mm : vessels with a smaller healthy diameter are not graded
+        (CAD-RADS 2.0 grades vessels above 1.5 mm).
+
+    Raises
+    ------
+    InputError : an option has no meaning; the message names it.
+    """
+
+    model: str = "vesselness"
+    device: str = "auto"
+    precision: str = "auto"
+    roi: tuple[float, float, float, float, float, float] | None = None
+    minimum_reference_diameter_mm: float = 1.5
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise InputError(f"unknown precision '{self.precision}': choose one of {', '.join(PRECISIONS)}")
+        if self.roi is not None:
+            if len(self.roi) != 6 or any(a >= b for a, b in zip(self.roi[0::2], self.roi[1::2], strict=True)):
+                raise InputError(
+                    "the region (roi) needs six numbers in mm of RAS, x0,x1,y0,y1,z0,z1, with each x0 < x1"
+                )
+        if not 0.5 <= self.minimum_reference_diameter_mm <= 5.0:
+            raise InputError("the smallest graded diameter must lie between 0.5 and 5 mm")

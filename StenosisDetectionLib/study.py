@@ -1,0 +1,290 @@
+"""The data that walks through the house: frozen dataclasses, in RAS, mm, HU and arrays [k, j, i].
+
+None of them has behavior beyond its own geometry. A per-point array of a vessel has one entry per centerline
+point, every `CENTERLINE_SPACING_MM` from the vessel's start.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .geometry import spacing_of
+
+CENTERLINE_SPACING_MM = 0.25
+"""Distance between centerline points in mm."""
+
+
+@dataclass(frozen=True, eq=False)
+class CTVolume:
+    """A CT volume.
+
+    Parameters
+    ----------
+    voxels : float32 array [k, j, i] in HU.
+    ijk_to_ras : 4 x 4 matrix from voxel indices (i, j, k) to RAS in mm.
+    modality : DICOM modality.
+    source_format : DICOM, NRRD, NIfTI, MetaImage, Slicer or array.
+    acquisition : what the file says of the scan (`kvp`, `contrast_agent`, `kernel`, `manufacturer`, `slice_thickness_mm`),
+        never anything of the patient.
+    warnings : one line each, for the report.
+    """
+
+    voxels: np.ndarray
+    ijk_to_ras: np.ndarray
+    modality: str = "CT"
+    source_format: str = "array"
+    acquisition: dict[str, str | float | bool] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def size_ijk(self) -> tuple[int, int, int]:
+        """Number of voxels along i, j, k."""
+        k, j, i = self.voxels.shape
+        return i, j, k
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel spacing along i, j, k in mm."""
+        return spacing_of(self.ijk_to_ras)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Labeled voxels on a grid of their own.
+
+    `labels` is an unsigned integer array [k, j, i], 0 is background; `names` maps each value to its name.
+    """
+
+    labels: np.ndarray
+    ijk_to_ras: np.ndarray
+    names: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The segmentation model that was used: `sha256` is that of its weights, None where it has none."""
+
+    name: str
+    version: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LumenSegmentation:
+    """The coronary lumen and the aorta as masks on one grid.
+
+    Parameters
+    ----------
+    lumen : bool array [k, j, i], the contrast-filled coronary lumen without the aorta.
+    aorta : bool array [k, j, i], the contrast-filled aorta with its root; all False when it was not found.
+    ijk_to_ras : 4 x 4 matrix of the grid, which need not be that of the CT volume.
+    model : what made it.
+    flags : short lower-case words, for example `aorta_not_found`.
+    """
+
+    lumen: np.ndarray
+    aorta: np.ndarray
+    ijk_to_ras: np.ndarray
+    model: ModelInfo
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VesselSegment:
+    """A segment of the SCCT 18-segment model on a vessel, from `start_mm` to `end_mm` along it.
+
+    `scheme` and `number` belong together: other schemes use other numbers for the same place.
+    """
+
+    scheme: str
+    number: int
+    name: str
+    snomed: str
+    start_mm: float
+    end_mm: float
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Vessel:
+    """A named vessel as a path.
+
+    Parameters
+    ----------
+    name : LM, LAD, LCX, RCA, D1 ... (see `anatomy.VESSELS`).
+    parent : name of the vessel it branches from; None when it begins at the aorta.
+    parent_distance_mm : distance along the parent at which it branches off; None without parent.
+    points_ras : (N, 3) centerline, every 0.25 mm.
+    distance_mm : (N,) distance along the vessel from its first point.
+    radius_mm : (N,) radius of the segmentation around the path; the lumen stage measures better.
+    segments : its SCCT segments in order.
+    flags : short lower-case words.
+    """
+
+    name: str
+    parent: str | None
+    parent_distance_mm: float | None
+    points_ras: np.ndarray
+    distance_mm: np.ndarray
+    radius_mm: np.ndarray
+    segments: tuple[VesselSegment, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    @property
+    def length_mm(self) -> float:
+        """Length of the path in mm."""
+        return float(self.distance_mm[-1]) if len(self.distance_mm) else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class VesselTree:
+    """All named vessels, parents before children; dominance is right, left, balanced or unknown."""
+
+    vessels: tuple[Vessel, ...]
+    dominance: str = "unknown"
+    flags: tuple[str, ...] = ()
+
+    def vessel(self, name: str) -> Vessel:
+        """Return the vessel of that name; KeyError when there is none."""
+        for vessel in self.vessels:
+            if vessel.name == name:
+                return vessel
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, eq=False)
+class LumenProfile:
+    """The lumen measured along one vessel; arrays have one entry per centerline point, NaN where unknown.
+
+    Parameters
+    ----------
+    vessel : name of the vessel.
+    area_mm2, diameter_mm : lumen area A and equivalent diameter 2 sqrt(A / pi).
+    minimum_diameter_mm, maximum_diameter_mm : smallest and largest caliper diameter of the contour.
+    diameter_error_mm : standard error of `diameter_mm`.
+    contour_radius_mm : (N, R) radius of the lumen contour in R equally spaced directions of the frame.
+    frames : (N, 3, 3), rows: tangent and the two in-plane unit vectors in RAS (rotation minimizing).
+    contour_center_ras : (N, 3) center from which the contour radii are counted.
+    lumen_hu : (N,) fitted attenuation of the lumen.
+    plaque_area_mm2, calcified_area_mm2 : wall plaque beside the lumen, where it can be seen.
+    quality : one word a point: ok, bifurcation, ostium, end, calcium, low_contrast, unreliable, outside.
+    """
+
+    vessel: str
+    area_mm2: np.ndarray
+    diameter_mm: np.ndarray
+    minimum_diameter_mm: np.ndarray
+    maximum_diameter_mm: np.ndarray
+    diameter_error_mm: np.ndarray
+    contour_radius_mm: np.ndarray
+    frames: np.ndarray
+    contour_center_ras: np.ndarray
+    lumen_hu: np.ndarray
+    plaque_area_mm2: np.ndarray
+    calcified_area_mm2: np.ndarray
+    quality: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceProfile:
+    """The healthy diameter along one vessel, with its standard error and how it was found at each point."""
+
+    vessel: str
+    diameter_mm: np.ndarray
+    error_mm: np.ndarray
+    method: str
+
+
+@dataclass(frozen=True)
+class Plaque:
+    """Plaque of a lesion: type calcified, noncalcified, mixed or unknown; volumes in mm3, None where unknown."""
+
+    type: str
+    volume_mm3: float | None
+    calcified_volume_mm3: float | None
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One narrowing; fields as in report.json. Percentages are 0 to 100, None where unknown."""
+
+    id: str
+    vessel: str
+    segment: str
+    position_ras: tuple[float, float, float]
+    start_mm: float
+    throat_mm: float
+    end_mm: float
+    length_mm: float
+    minimal_lumen_diameter_mm: float
+    minimal_lumen_area_mm2: float
+    reference_diameter_mm: float
+    reference_method: str
+    diameter_stenosis_percent: float
+    diameter_stenosis_interval_90: tuple[float, float]
+    area_stenosis_percent: float
+    probability_50: float
+    probability_70: float
+    grade: str
+    plaque: Plaque
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Patient:
+    """The findings of the whole study; `reviewed` is None until a named reader signs (who, ISO 8601 time)."""
+
+    cad_rads: str | None
+    cad_rads_text: str
+    plaque_burden: str | None
+    segment_involvement_score: int | None
+    dominance: str
+    modifiers: tuple[str, ...] = ()
+    reviewed: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Image quality: noise and aortic attenuation in HU, point spread sigma along i, j, k in mm; None where unknown."""
+
+    noise_hu: float | None
+    aorta_hu: float | None
+    psf_sigma_mm: tuple[float, float, float] | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResult:
+    """Everything an analysis gives.
+
+    Parameters
+    ----------
+    case_id : pseudonymous name of the case.
+    volume : the CT that was analyzed, voxels included.
+    voxels_sha256 : SHA-256 of the float32 voxels.
+    segmentation : the masks the tree was made from.
+    labels : one label per vessel, then calcified plaque and aorta, named, on the grid of the segmentation.
+    tree, profiles, references : vessels and, in the same order, their measurements.
+    lesions : in the order of the tree, proximal first.
+    timing_s : seconds per stage and `total`.
+    device, precision : what was used in the end.
+    parameters : the options by name.
+    """
+
+    case_id: str
+    volume: CTVolume
+    voxels_sha256: str
+    segmentation: LumenSegmentation
+    labels: LabelMap
+    tree: VesselTree
+    profiles: tuple[LumenProfile, ...]
+    references: tuple[ReferenceProfile, ...]
+    lesions: tuple[Lesion, ...]
+    patient: Patient
+    quality: Quality
+    device: str
+    precision: str
+    parameters: dict[str, object]
+    timing_s: dict[str, float]
+    peak_memory_mb: float | None
+    software_version: str

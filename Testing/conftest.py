@@ -1,0 +1,26 @@
+"""Fixtures shared by the tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def test_data_folder() -> Path:
+    """Return the folder of the real test data, which is not part of the repository."""
+    return Path(os.environ.get("STENOSIS_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    folder = test_data_folder()
+    if not folder.is_dir():
+        pytest.skip("the real test data is absent: set STENOSIS_TEST_DATA to its folder")
+    return folder
