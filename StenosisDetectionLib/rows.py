@@ -1,0 +1,176 @@
+"""The tables of a study, one row per lesion and one per vessel: the single source of the CSV files and Slicer tables.
+
+In: a `StudyResult`. Out: rows as dicts by column name, with plain Python values (str, int, float), lengths in mm,
+areas in mm2, volumes in mm3; None where a number is unknown (never NaN). Column names are stable English and not
+translated, since scripts depend on them; titles and descriptions are for people.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .anatomy import vessel_definition
+from .study import Lesion, LumenProfile, ReferenceProfile, StudyResult, Vessel, VesselTree
+
+Row = dict[str, str | int | float | None]
+"""A row of a table by column name."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: stable name, type of its values (str, int or float), title, unit (UCUM, empty for none), description.
+
+    Floats are rounded to `decimals`, about a tenth of what the measurement can resolve.
+    """
+
+    name: str
+    type: type
+    title: str
+    unit: str
+    description: str
+    decimals: int = 3
+
+
+LESION_COLUMNS: tuple[Column, ...] = (
+    Column("id", str, "Lesion", "", "Name of the lesion within the study"),
+    Column("vessel", str, "Vessel", "", "Vessel the lesion lies on"),
+    Column("segment", str, "Segment", "", "Segment of the SCCT 18-segment model at the throat"),
+    Column("grade", str, "Grade", "", "none, minimal, mild, moderate, severe or occluded"),
+    Column("diameter_stenosis_percent", float, "Diameter stenosis", "%", "1 - throat / reference diameter", 1),
+    Column("diameter_stenosis_low_percent", float, "Low", "%", "Lower end of the 90 % interval", 1),
+    Column("diameter_stenosis_high_percent", float, "High", "%", "Upper end of the 90 % interval", 1),
+    Column("area_stenosis_percent", float, "Area stenosis", "%", "1 - throat / reference lumen area", 1),
+    Column("probability_50", float, "P(>= 50 %)", "", "Probability that the diameter stenosis is 50 % or more"),
+    Column("probability_70", float, "P(>= 70 %)", "", "Probability that the diameter stenosis is 70 % or more"),
+    Column("minimal_lumen_diameter_mm", float, "Minimal lumen diameter", "mm", "Equivalent diameter at the throat"),
+    Column("minimal_lumen_area_mm2", float, "Minimal lumen area", "mm2", "Lumen area at the throat"),
+    Column("reference_diameter_mm", float, "Reference diameter", "mm", "Healthy diameter at the throat"),
+    Column("reference_method", str, "Reference method", "", "How the healthy diameter was found"),
+    Column("length_mm", float, "Length", "mm", "Length of the lesion along the vessel", 2),
+    Column("start_mm", float, "Start", "mm", "Distance of the lesion's start along the vessel", 2),
+    Column("throat_mm", float, "Throat", "mm", "Distance of the narrowest place along the vessel", 2),
+    Column("end_mm", float, "End", "mm", "Distance of the lesion's end along the vessel", 2),
+    Column("position_r_mm", float, "R", "mm", "Position of the throat, to the right (RAS)"),
+    Column("position_a_mm", float, "A", "mm", "Position of the throat, to the front (RAS)"),
+    Column("position_s_mm", float, "S", "mm", "Position of the throat, to the head (RAS)"),
+    Column("plaque_type", str, "Plaque", "", "calcified, noncalcified, mixed or unknown"),
+    Column("plaque_volume_mm3", float, "Plaque volume", "mm3", "Volume of the plaque", 1),
+    Column("calcified_volume_mm3", float, "Calcified volume", "mm3", "Volume of its calcified part", 1),
+    Column("flags", str, "Flags", "", "What limits the measurement, words separated by spaces"),
+)
+
+VESSEL_COLUMNS: tuple[Column, ...] = (
+    Column("vessel", str, "Vessel", "", "Short name of the vessel"),
+    Column("full_name", str, "Name", "", "Full name of the vessel"),
+    Column("parent", str, "Parent", "", "Vessel it branches from; empty when it begins at the aorta"),
+    Column("territory", str, "Territory", "", "Main vessel whose territory it belongs to: LM, LAD, LCX or RCA"),
+    Column("segments", str, "Segments", "", "Numbers of its segments in the SCCT 18-segment model"),
+    Column("length_mm", float, "Length", "mm", "Length of the centerline", 2),
+    Column("mean_lumen_diameter_mm", float, "Mean diameter", "mm", "Mean of the measured lumen diameters"),
+    Column("minimal_lumen_diameter_mm", float, "Minimal diameter", "mm", "Smallest of the measured lumen diameters"),
+    Column("mean_reference_diameter_mm", float, "Mean reference", "mm", "Mean of the healthy diameters"),
+    Column("lumen_volume_mm3", float, "Lumen volume", "mm3", "Volume of the measured lumen", 1),
+    Column("measured_percent", float, "Measured", "%", "Share of the centerline where the lumen was measured", 1),
+    Column("lesions", int, "Lesions", "", "Number of lesions on the vessel"),
+    Column("grade", str, "Grade", "", "Grade of its worst lesion; empty when nothing could be measured"),
+    Column("diameter_stenosis_percent", float, "Diameter stenosis", "%", "Of its worst lesion", 1),
+    Column("probability_50", float, "P(>= 50 %)", "", "Largest probability among its lesions"),
+    Column("probability_70", float, "P(>= 70 %)", "", "Largest probability among its lesions"),
+    Column("ostium_r_mm", float, "R", "mm", "Position of the vessel's start, to the right (RAS)"),
+    Column("ostium_a_mm", float, "A", "mm", "Position of the vessel's start, to the front (RAS)"),
+    Column("ostium_s_mm", float, "S", "mm", "Position of the vessel's start, to the head (RAS)"),
+    Column("flags", str, "Flags", "", "What limits the measurement, words separated by spaces"),
+)
+
+
+def lesion_rows(study: StudyResult) -> list[Row]:
+    """Return one row per lesion with the columns of `LESION_COLUMNS`, in the order of the study."""
+    return [_row(LESION_COLUMNS, _lesion_values(lesion)) for lesion in study.lesions]
+
+
+def vessel_rows(study: StudyResult) -> list[Row]:
+    """Return one row per vessel with the columns of `VESSEL_COLUMNS`, in the order of the tree."""
+    measured = zip(study.tree.vessels, study.profiles, study.references, strict=True)
+    return [
+        _row(VESSEL_COLUMNS, _vessel_values(study, vessel, profile, reference))
+        for vessel, profile, reference in measured
+    ]
+
+
+def territory_of(tree: VesselTree, vessel: Vessel) -> str:
+    """Return the main vessel (LM, LAD, LCX, RCA) whose territory a vessel supplies; empty when it cannot be told.
+
+    A branch without a territory of its own has that of the nearest ancestor which has one.
+    """
+    territory = vessel_definition(vessel.name).territory
+    if territory or vessel.parent is None:
+        return territory
+    return territory_of(tree, tree.vessel(vessel.parent))
+
+
+def _lesion_values(lesion: Lesion) -> dict[str, object]:
+    low, high = lesion.diameter_stenosis_interval_90
+    right, anterior, superior = lesion.position_ras
+    return {
+        **vars(lesion),
+        "diameter_stenosis_low_percent": low,
+        "diameter_stenosis_high_percent": high,
+        "position_r_mm": right,
+        "position_a_mm": anterior,
+        "position_s_mm": superior,
+        "plaque_type": lesion.plaque.type,
+        "plaque_volume_mm3": lesion.plaque.volume_mm3,
+        "calcified_volume_mm3": lesion.plaque.calcified_volume_mm3,
+        "flags": " ".join(lesion.flags),
+    }
+
+
+def _vessel_values(
+    study: StudyResult, vessel: Vessel, profile: LumenProfile, reference: ReferenceProfile
+) -> dict[str, object]:
+    lesions = [lesion for lesion in study.lesions if lesion.vessel == vessel.name]
+    worst = max(lesions, key=lambda lesion: lesion.diameter_stenosis_percent, default=None)
+    diameter = profile.diameter_mm[np.isfinite(profile.diameter_mm)]
+    healthy = reference.diameter_mm[np.isfinite(reference.diameter_mm)]
+    area = profile.area_mm2[np.isfinite(profile.area_mm2)]
+    count = len(vessel.points_ras)
+    right, anterior, superior = vessel.points_ras[0]
+    return {
+        "vessel": vessel.name,
+        "full_name": vessel_definition(vessel.name).full_name,
+        "parent": vessel.parent or "",
+        "territory": territory_of(study.tree, vessel),
+        "segments": " ".join(str(segment.number) for segment in vessel.segments),
+        "length_mm": vessel.length_mm,
+        "mean_lumen_diameter_mm": diameter.mean() if diameter.size else None,
+        "minimal_lumen_diameter_mm": diameter.min() if diameter.size else None,
+        "mean_reference_diameter_mm": healthy.mean() if healthy.size else None,
+        # Each measured point stands for an equal piece of the centerline, so gaps add nothing.
+        "lumen_volume_mm3": area.sum() * vessel.length_mm / (count - 1) if area.size and count > 1 else None,
+        "measured_percent": 100.0 * diameter.size / count,
+        "lesions": len(lesions),
+        "grade": worst.grade if worst else ("none" if diameter.size else ""),
+        "diameter_stenosis_percent": worst.diameter_stenosis_percent if worst else None,
+        "probability_50": max((lesion.probability_50 for lesion in lesions), default=None),
+        "probability_70": max((lesion.probability_70 for lesion in lesions), default=None),
+        "ostium_r_mm": right,
+        "ostium_a_mm": anterior,
+        "ostium_s_mm": superior,
+        "flags": " ".join(vessel.flags),
+    }
+
+
+def _row(columns: tuple[Column, ...], values: dict[str, object]) -> Row:
+    return {column.name: _plain(column, values[column.name]) for column in columns}
+
+
+def _plain(column: Column, value: object) -> str | int | float | None:
+    """Return a value as a plain Python one of the column's type, None for what is unknown."""
+    if value is None:
+        return None
+    if column.type is not float:
+        return column.type(value)
+    number = float(value)  # type: ignore[arg-type]
+    # Adding 0.0 turns a rounded -0.0 into 0.0.
+    return round(number, column.decimals) + 0.0 if math.isfinite(number) else None
