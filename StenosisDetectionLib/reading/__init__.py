@@ -1,0 +1,7 @@
+"""From files to a `CTVolume` in HU and RAS, or a clear refusal in one line."""
+
+from .checks import check_contrast, check_volume
+from .label_maps import read_label_map
+from .volumes import read_volume
+
+__all__ = ["check_contrast", "check_volume", "read_label_map", "read_volume"]
