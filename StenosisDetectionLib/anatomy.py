@@ -152,3 +152,37 @@ def segment_definition(number: int) -> SegmentDefinition:
         if segment.number == number:
             return segment
     raise KeyError(number)
+
+
+@dataclass(frozen=True)
+class StructureDefinition:
+    """What is segmented beside the lumen: name, SCT category and type with their meanings, color.
+
+    `scheme` is the coding scheme of the type; `in_coronary_artery` says that the anatomic region is that artery.
+    """
+
+    name: str
+    category: tuple[str, str]
+    snomed: str
+    meaning: str
+    color: tuple[int, int, int]
+    scheme: str = "SCT"
+    in_coronary_artery: bool = False
+
+
+CORONARY_ARTERY = _CORONARY
+"""SNOMED CT code and meaning of a coronary artery in general."""
+
+VESSEL_CATEGORY = ("123037004", "Anatomical Structure")
+"""SNOMED CT category of vessels in Slicer's terminologies."""
+
+_ABNORMAL = ("49755003", "Morphologically Altered Structure")
+
+AORTA = StructureDefinition("Aorta", VESSEL_CATEGORY, "15825003", "Aorta", (224, 97, 76))
+CALCIFIED_PLAQUE = StructureDefinition(
+    "Calcified plaque", _ABNORMAL, "29483008", "Calcified atheroma", (250, 250, 245), in_coronary_artery=True
+)
+NONCALCIFIED_PLAQUE = StructureDefinition(
+    "Noncalcified plaque", _ABNORMAL, "122356", "Soft plaque", (153, 102, 51), "DCM", in_coronary_artery=True
+)
+STRUCTURES: dict[str, StructureDefinition] = {s.name: s for s in (AORTA, CALCIFIED_PLAQUE, NONCALCIFIED_PLAQUE)}
