@@ -1,0 +1,127 @@
+"""The running section of the panel: progress, elapsed time, cancel, status line, details.
+
+In: the widgets of the .ui file (progressFrame, progressBar, stageLabel, elapsedLabel, statusLabel, detailsButton,
+detailsText) and a piece of work. Out: `on_end` is called once, on the main thread, with the `Worker` that ended by
+itself or was cancelled by the user; work that `stop` ended is dropped.
+"""
+
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import StenosisDetectionError
+from ..progress import ProgressCallback
+from ..study import StudyResult
+from .texts import elapsed_text, error_line
+from .worker import YIELD_SECONDS, Worker
+
+LONGEST_WAIT_S = 60.0
+"""How long `stop` waits for the work, which is to end within two seconds of being cancelled."""
+
+
+class RunView:
+    """Runs one piece of work at a time and shows how far it is."""
+
+    def __init__(self, ui: Any, translate: Callable[[str], str], on_end: Callable[[Worker[StudyResult]], None]) -> None:
+        import qt
+
+        self._ui = ui
+        self._translate = translate
+        self._on_end = on_end
+        self._worker: Worker[StudyResult] | None = None
+        self._stage = ""
+        self._timer = qt.QTimer()
+        self._timer.setInterval(int(1000 * YIELD_SECONDS))
+        self._timer.connect("timeout()", self._on_tick)
+        ui.detailsButton.connect("toggled(bool)", ui.detailsText.setVisible)
+        ui.detailsButton.visible = False
+        ui.detailsText.visible = False
+        ui.progressFrame.visible = False
+
+    @property
+    def running(self) -> bool:
+        """Whether work is under way, cancelled or not."""
+        return self._worker is not None
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether the work under way has been asked to stop."""
+        return self._worker is not None and self._worker.cancel_requested
+
+    def start(self, work: Callable[[ProgressCallback], StudyResult]) -> None:
+        """Run `work` in the background; it must touch neither Qt nor MRML."""
+        self._stage = ""
+        self._ui.progressBar.value = 0
+        self._ui.stageLabel.text = self._translate("Starting")
+        self._ui.elapsedLabel.text = elapsed_text(0.0)
+        self._ui.progressFrame.visible = True
+        self._worker = Worker(work)
+        self._worker.start()
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Ask the work to stop and return at once; `on_end` follows when it has."""
+        if self._worker is not None:
+            self._worker.cancel()
+            self._ui.stageLabel.text = self._translate("Cancelling")
+
+    def stop(self) -> bool:
+        """Cancel the work, wait for it and drop it; return whether there was any. Touches no widget."""
+        self._timer.stop()
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return False
+        if not worker.cancel_and_wait(LONGEST_WAIT_S):
+            logging.warning("StenosisDetection: the cancelled analysis has not stopped yet; its result is dropped")
+        return True
+
+    def clear(self) -> None:
+        """Empty the status line and the details."""
+        self.show_status("")
+        self._ui.detailsText.clear()
+        self._ui.detailsButton.visible = False
+        self._ui.detailsButton.checked = False
+
+    def hide_progress(self) -> None:
+        """Hide the progress bar."""
+        self._ui.progressFrame.visible = False
+
+    def show_status(self, text: str) -> None:
+        """Show one line."""
+        self._ui.statusLabel.text = text
+
+    def show_error(self, error: Exception) -> None:
+        """Show one line; when the error was unexpected, its traceback goes to the details and to the log."""
+        self.show_status(error_line(error))
+        if not isinstance(error, StenosisDetectionError):
+            logging.error("StenosisDetection: the analysis failed", exc_info=error)
+            self._add_detail("".join(traceback.format_exception(error)))
+
+    def _on_tick(self) -> None:
+        worker = self._worker
+        if worker is None:
+            return
+        ended = worker.poll()
+        self._show_progress(worker)
+        if ended:
+            self._timer.stop()
+            self._worker = None
+            self.hide_progress()
+            self._on_end(worker)
+
+    def _show_progress(self, worker: Worker[StudyResult]) -> None:
+        elapsed = elapsed_text(worker.elapsed_s)
+        self._ui.elapsedLabel.text = elapsed
+        progress = worker.progress
+        if progress is None or worker.cancel_requested:
+            return
+        self._ui.progressBar.value = round(100 * progress.fraction)
+        self._ui.stageLabel.text = f"{progress.stage}: {progress.message}" if progress.message else progress.stage
+        if progress.stage != self._stage:
+            self._stage = progress.stage
+            self._add_detail(f"{elapsed}  {progress.stage}")
+
+    def _add_detail(self, text: str) -> None:
+        self._ui.detailsText.appendPlainText(text)
+        self._ui.detailsButton.visible = True
