@@ -1,0 +1,1 @@
+"""The command line: `stenosis-detection` with one module per subcommand."""

@@ -1,0 +1,222 @@
+"""`stenosis-detection analyze`: finds and measures stenoses in one or more studies and writes a folder for each.
+
+Every value of the request is checked before the work starts. Several inputs are analyzed in turn; one that fails does
+not stop the others, and the exit status is that of the worst. Standard output holds one line for each study written:
+the path of its report.json.
+"""
+
+import argparse
+import math
+import re
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import Cancelled, InputError
+from ..options import PRECISIONS, AnalysisOptions
+from ..progress import CancellableProgress, Progress, ProgressCallback, stage_report
+from .display import ProgressDisplay, library_messages
+from .outcome import CANCELLED, DONE, NO_CORONARY, failure, worst
+
+DEFAULTS = AnalysisOptions()
+
+READING = (0.0, 0.05)
+ANALYSIS = (0.05, 0.95)
+WRITING = (0.95, 1.0)
+
+
+def add_parser(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand to the parser of the program."""
+    parser = subcommands.add_parser(
+        "analyze",
+        help="find and measure coronary stenoses in CT angiography",
+        description="Find and measure coronary stenoses in CT angiography and write a report for each study.",
+        epilog="""\
+Examples:
+  stenosis-detection analyze cta.nrrd --output results
+  stenosis-detection analyze study1/ study2.nii.gz --output results --device cuda
+  stenosis-detection analyze cta.nrrd --output results --segmentation lumen.nrrd
+
+Writes results/<case>/ with report.json, report.html, tables and files for 3D Slicer; the path of each
+report.json goes to standard output.
+
+Exit status: 0 done; 2 the request or an input is unusable; 3 no coronary artery was found; 130 cancelled;
+1 anything else. Of several inputs the worst counts, from best to worst 0, 3, 2, 1; 130 ends the run.
+""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("input", nargs="+", metavar="INPUT", help="DICOM folder or file, .nrrd, .nii, .nii.gz, .mha or .mhd file")
+    add("--output", required=True, metavar="DIR", help="folder to write <case>/ into; created when absent")
+    add("--segmentation", metavar="FILE", help="label map of the coronary lumen to measure instead of finding it")
+    add("--model", default=DEFAULTS.model, metavar="NAME|PATH", help="segmentation model (default: %(default)s)")
+    add("--device", type=_device, default=DEFAULTS.device, help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    add("--precision", choices=PRECISIONS, default=DEFAULTS.precision, help="of the network (default: %(default)s)")
+    add("--roi", type=_roi, metavar="x0,x1,y0,y1,z0,z1", help="region to search, in mm of RAS (default: everything)")
+    add("--overwrite", action="store_true", help="replace a case that exists in the output folder")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--quiet", action="store_true", help="show no progress")
+    amount.add_argument("--verbose", action="store_true", help="show every step, and where an unexpected error arose")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Analyze the inputs of the request and return the exit status."""
+    options = AnalysisOptions(
+        model=arguments.model, device=arguments.device, precision=arguments.precision, roi=arguments.roi
+    )
+    if arguments.segmentation is not None and len(arguments.input) > 1:
+        raise InputError("--segmentation belongs to one study: give one input, or analyze the others without it")
+    display = ProgressDisplay(arguments.quiet, arguments.verbose)
+    progress = CancellableProgress(display)
+    with (
+        library_messages(arguments.verbose),
+        _interrupts(progress.cancel),
+        _output_folder(Path(arguments.output).expanduser()) as output,
+    ):
+        return _run_all(arguments, options, output, display, progress)
+
+
+def _run_all(
+    arguments: argparse.Namespace,
+    options: AnalysisOptions,
+    output: Path,
+    display: ProgressDisplay,
+    progress: CancellableProgress,
+) -> int:
+    from ..reading.files import shown_name
+
+    statuses: list[int] = []
+    written: set[str] = set()
+    several = len(arguments.input) > 1
+    for number, path in enumerate(arguments.input, start=1):
+        name = shown_name(Path(path))
+        display.start(f"{number}/{len(arguments.input)} {name}" if several else name)
+        try:
+            statuses.append(_run_one(path, arguments, options, output, display, progress, written))
+        except (Exception, KeyboardInterrupt) as error:
+            display.clear()
+            statuses.append(failure(error, arguments.verbose, name if several else ""))
+        if statuses[-1] == CANCELLED:
+            break
+    return worst(statuses)
+
+
+def _run_one(
+    path: str,
+    arguments: argparse.Namespace,
+    options: AnalysisOptions,
+    output: Path,
+    display: ProgressDisplay,
+    progress: CancellableProgress,
+    written: set[str],
+) -> int:
+    """Analyze one input, write its case and return its exit status; `written` collects the cases of this run."""
+    from ..pipeline import analyze
+    from ..reading import read_label_map, read_volume
+    from ..writing import write_case
+
+    if progress.cancelled:
+        raise Cancelled("cancelled")
+    labels = None if arguments.segmentation is None else read_label_map(arguments.segmentation)
+    volume = read_volume(path, stage_report(progress, "reading", *READING))
+    study = analyze(volume, options, _part(progress, *ANALYSIS), segmentation=labels)
+    if study.case_id in written:
+        raise InputError(f"the input gives the same case as another input of this run, '{study.case_id}': give it once")
+    report = write_case(study, output, arguments.overwrite, stage_report(progress, "writing", *WRITING))
+    written.add(study.case_id)
+    display.clear()
+    print(report, flush=True)
+    if not study.tree.vessels:
+        print(f"no coronary artery was found in {display.title}; the report says so", file=sys.stderr)
+        return NO_CORONARY
+    category = study.patient.cad_rads or "not determined"
+    count = len(study.lesions)
+    display.line(
+        f"{display.title}: {count} lesion{'' if count == 1 else 's'}, "
+        f"CAD-RADS candidate {category} (software-suggested, unreviewed)"
+    )
+    return DONE
+
+
+def _part(progress: ProgressCallback, start: float, end: float) -> ProgressCallback:
+    """Return a callback that reports work as the part `start` to `end` of the whole."""
+
+    def callback(part: Progress) -> None:
+        progress(replace(part, fraction=start + (end - start) * part.fraction))
+
+    return callback
+
+
+@contextmanager
+def _output_folder(path: Path) -> Iterator[Path]:
+    """Create the output folder and make sure it can be written to; what was created and stayed empty is removed."""
+    created: list[Path] = []
+    try:
+        try:
+            created = [folder for folder in (path, *path.parents) if not folder.exists()]
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(f"the output '{path.name}' is a file or lies in one: choose a folder") from None
+        except OSError as error:
+            raise InputError(
+                f"cannot write to the output folder '{path.name}' ({error.strerror}): choose another folder"
+            ) from None
+        yield path
+    finally:
+        _remove_empty(created)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove the folders, deepest first, up to the first that holds something."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+@contextmanager
+def _interrupts(cancel: Callable[[], None]) -> Iterator[None]:
+    """Make the first Ctrl-C (or a request to terminate) end the work at its next report, a second one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: object) -> None:
+        cancel()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+|mps", text):
+        raise argparse.ArgumentTypeError(f"unknown device '{text}': choose auto, cpu, cuda, cuda:N or mps")
+    return text
+
+
+def _roi(text: str) -> tuple[float, float, float, float, float, float]:
+    """Return the six numbers of a region; the order of each pair is checked with the options."""
+    try:
+        x0, x1, y0, y1, z0, z1 = (float(part) for part in text.split(","))
+        if not all(math.isfinite(value) for value in (x0, x1, y0, y1, z0, z1)):
+            raise ValueError
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no region: give six numbers in mm of RAS, x0,x1,y0,y1,z0,z1"
+        ) from None
+    return x0, x1, y0, y1, z0, z1

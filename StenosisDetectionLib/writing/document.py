@@ -1,0 +1,206 @@
+"""report.json: a `StudyResult` as plain data with the keys, the order and the units of the public interface.
+
+Comes in: a `StudyResult` (RAS, mm, mm2, mm3, HU). Goes out: dictionaries, lists, text, numbers and None that follow
+Resources/schema/report.schema.json. Numbers are rounded so that the file is stable and readable: lengths and areas to
+0.001, percentages to 0.001 (a grade is never contradicted by rounding to 0.1), HU and MB to 0.1, probabilities to
+0.0001. What is unknown is null, never NaN.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Any
+
+from ..study import Lesion, LumenProfile, Patient, Quality, ReferenceProfile, StudyResult, Vessel, VesselSegment
+
+SCHEMA = "stenosis-detection/report/1"
+"""The name and version of the form of report.json."""
+
+COORDINATE_SYSTEM = "RAS"
+
+
+def report_document(study: StudyResult) -> dict[str, Any]:
+    """Return report.json of a study as plain data, keys in the order of the public interface."""
+    return {
+        "schema": SCHEMA,
+        "case": _case(study),
+        "coordinate_system": COORDINATE_SYSTEM,
+        "software": _software(study),
+        "vessels": [
+            _vessel(vessel, profile, reference)
+            for vessel, profile, reference in zip(study.tree.vessels, study.profiles, study.references, strict=True)
+        ],
+        "lesions": [_lesion(lesion) for lesion in study.lesions],
+        "patient": _patient(study.patient),
+        "quality": _quality(study.quality),
+        "timing_s": _timing(study),
+    }
+
+
+def document_text(document: dict[str, Any]) -> str:
+    """Return the document as JSON text: one line for each key and for each list of numbers or words."""
+    return _json(document, "") + "\n"
+
+
+def rounded(value: float | None, digits: int) -> float | None:
+    """Return the number with that many decimals, or None where it is unknown (None, NaN or infinite)."""
+    if value is None or not math.isfinite(value):
+        return None
+    return round(float(value), digits) + 0.0  # + 0.0 turns -0.0 into 0.0
+
+
+def _case(study: StudyResult) -> dict[str, Any]:
+    volume = study.volume
+    return {
+        "id": study.case_id,
+        "input": {
+            "format": volume.source_format,
+            "sha256": study.voxels_sha256,
+            "size": list(volume.size_ijk),
+            "spacing_mm": _list(volume.spacing_mm, 6),
+            "modality": volume.modality,
+        },
+    }
+
+
+def _software(study: StudyResult) -> dict[str, Any]:
+    return {
+        "version": study.software_version,
+        "model": report_model(study),
+        "device": study.device,
+        "precision": study.precision,
+        "parameters": report_parameters(study),
+    }
+
+
+def report_model(study: StudyResult) -> dict[str, str | None]:
+    """Return name, version and SHA-256 of the model; of one given as a path only the base name is kept."""
+    model = study.segmentation.model
+    return {"name": PurePath(model.name).name, "version": model.version, "sha256": model.sha256}
+
+
+def report_parameters(study: StudyResult) -> dict[str, Any]:
+    """Return the options of the analysis as plain data; of a model given as a path only the base name is kept."""
+    parameters = {name: _plain(value) for name, value in study.parameters.items()}
+    if isinstance(parameters.get("model"), str):
+        parameters["model"] = PurePath(parameters["model"]).name
+    return parameters
+
+
+def _vessel(vessel: Vessel, profile: LumenProfile, reference: ReferenceProfile) -> dict[str, Any]:
+    return {
+        "name": vessel.name,
+        "parent": vessel.parent,
+        "ostium_ras": _list(vessel.points_ras[0], 3),
+        "length_mm": rounded(vessel.length_mm, 3),
+        "segments": [_segment(segment) for segment in vessel.segments],
+        "points_ras": [_list(point, 3) for point in vessel.points_ras],
+        "distance_mm": _list(vessel.distance_mm, 3),
+        "lumen_area_mm2": _list(profile.area_mm2, 3),
+        "lumen_diameter_mm": _list(profile.diameter_mm, 3),
+        "minimum_diameter_mm": _list(profile.minimum_diameter_mm, 3),
+        "maximum_diameter_mm": _list(profile.maximum_diameter_mm, 3),
+        "reference_diameter_mm": _list(reference.diameter_mm, 3),
+        "quality": list(profile.quality),
+    }
+
+
+def _segment(segment: VesselSegment) -> dict[str, Any]:
+    return {
+        "scheme": segment.scheme,
+        "number": segment.number,
+        "name": segment.name,
+        "snomed": segment.snomed,
+        "start_mm": rounded(segment.start_mm, 3),
+        "end_mm": rounded(segment.end_mm, 3),
+        "confidence": rounded(segment.confidence, 3),
+    }
+
+
+def _lesion(lesion: Lesion) -> dict[str, Any]:
+    return {
+        "id": lesion.id,
+        "vessel": lesion.vessel,
+        "segment": lesion.segment,
+        "position_ras": _list(lesion.position_ras, 3),
+        "start_mm": rounded(lesion.start_mm, 3),
+        "throat_mm": rounded(lesion.throat_mm, 3),
+        "end_mm": rounded(lesion.end_mm, 3),
+        "length_mm": rounded(lesion.length_mm, 3),
+        "minimal_lumen_diameter_mm": rounded(lesion.minimal_lumen_diameter_mm, 3),
+        "minimal_lumen_area_mm2": rounded(lesion.minimal_lumen_area_mm2, 3),
+        "reference_diameter_mm": rounded(lesion.reference_diameter_mm, 3),
+        "reference_method": lesion.reference_method,
+        "diameter_stenosis_percent": rounded(lesion.diameter_stenosis_percent, 3),
+        "diameter_stenosis_interval_90": _list(lesion.diameter_stenosis_interval_90, 3),
+        "area_stenosis_percent": rounded(lesion.area_stenosis_percent, 3),
+        "probability_50": rounded(lesion.probability_50, 4),
+        "probability_70": rounded(lesion.probability_70, 4),
+        "grade": lesion.grade,
+        "plaque": {
+            "type": lesion.plaque.type,
+            "volume_mm3": rounded(lesion.plaque.volume_mm3, 3),
+            "calcified_volume_mm3": rounded(lesion.plaque.calcified_volume_mm3, 3),
+        },
+        "flags": list(lesion.flags),
+    }
+
+
+def _patient(patient: Patient) -> dict[str, Any]:
+    reviewed: bool | dict[str, str] = False
+    if patient.reviewed is not None:
+        reviewed = {"by": patient.reviewed[0], "at": patient.reviewed[1]}
+    return {
+        "cad_rads": patient.cad_rads,
+        "cad_rads_text": patient.cad_rads_text,
+        "plaque_burden": patient.plaque_burden,
+        "segment_involvement_score": patient.segment_involvement_score,
+        "dominance": patient.dominance,
+        "modifiers": list(patient.modifiers),
+        "reviewed": reviewed,
+    }
+
+
+def _quality(quality: Quality) -> dict[str, Any]:
+    return {
+        "noise_hu": rounded(quality.noise_hu, 1),
+        "aorta_hu": rounded(quality.aorta_hu, 1),
+        "psf_sigma_mm": None if quality.psf_sigma_mm is None else _list(quality.psf_sigma_mm, 3),
+        "warnings": list(quality.warnings),
+    }
+
+
+def _timing(study: StudyResult) -> dict[str, float | None]:
+    timing: dict[str, float | None] = {stage: rounded(seconds, 3) for stage, seconds in study.timing_s.items()}
+    timing["peak_memory_mb"] = rounded(study.peak_memory_mb, 1)
+    return timing
+
+
+def _list(values: Iterable[float], digits: int) -> list[float | None]:
+    return [rounded(float(value), digits) for value in values]
+
+
+def _plain(value: object) -> Any:
+    """Return an option as JSON can hold it; numpy numbers become Python numbers, unknown numbers None."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return rounded(value, 6)
+    return str(value)
+
+
+def _json(value: Any, indent: str) -> str:
+    inner = indent + "  "
+    if isinstance(value, dict) and value:
+        lines = [f"{inner}{json.dumps(key, ensure_ascii=False)}: {_json(item, inner)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(inner + _json(item, inner) for item in value) + f"\n{indent}]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
