@@ -1,0 +1,231 @@
+"""Where the ascending aorta and its root are, how dense its blood is and how noisy the image is there.
+
+In: a CT volume in HU. Out: an `Aorta` in RAS, mm and HU. The aorta is the round, persistent disc of the axial
+slices that lies where the ascending aorta must lie among the great vessels (`discs`); it is then followed along
+its own axis down to the annulus (`sweep`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..geometry import transform_points
+from ..progress import StageReport, no_report
+from ..study import CTVolume
+from .discs import DiscTrack, find_tracks
+from .grid import RasGrid, resample_to_ras
+from .sweep import AorticSections, follow_aorta, sweep_mask
+
+SEARCH_SPACING_MM = 1.5
+MASK_SPACING_MM = 0.8
+CONTRAST_HU = 150.0
+"""Blood below this attenuation carries no useful contrast."""
+
+
+@dataclass(frozen=True, eq=False)
+class Aorta:
+    """The ascending aorta from the annulus to the arch or to the end of the volume.
+
+    Parameters
+    ----------
+    found : whether there is one; otherwise the mask is all False and the arrays are empty.
+    mask : bool array [k, j, i] on a grid of its own, without left ventricle and coronary arteries.
+    ijk_to_ras : 4 x 4 matrix of that grid.
+    centerline_ras : (N, 3) axis from the annulus upwards.
+    directions : (N, 3) unit vectors along the axis, upwards.
+    radius_mm : (N,) equivalent radius of the cross-sections.
+    attenuation_hu : median attenuation of its blood; without an aorta an estimate of the blood's, or None.
+    noise_hu : standard deviation of the original voxels in it, slow gradients removed; None when unknown.
+    flags : `aorta_not_found`, `no_contrast`, `aortic_root_incomplete`.
+    """
+
+    found: bool
+    mask: np.ndarray
+    ijk_to_ras: np.ndarray
+    centerline_ras: np.ndarray
+    directions: np.ndarray
+    radius_mm: np.ndarray
+    attenuation_hu: float | None
+    noise_hu: float | None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def root_ras(self) -> np.ndarray | None:
+        """A point (3,) on the axis 12 mm above the annulus, at the level of the sinuses; None without an aorta."""
+        if not self.found:
+            return None
+        steps = np.linalg.norm(np.diff(self.centerline_ras, axis=0), axis=1)
+        distance = np.concatenate([[0.0], np.cumsum(steps)])
+        return np.asarray(self.centerline_ras[np.searchsorted(distance, min(12.0, distance[-1]))])
+
+
+def find_aorta(volume: CTVolume, report: StageReport = no_report) -> Aorta:
+    """Find the ascending aorta with its root.
+
+    A volume without contrast, or without an ascending aorta, gives an `Aorta` with `found` False; its attenuation
+    is then the best estimate of that of the blood.
+    """
+    report(0.0, "looking for the aorta")
+    grid = resample_to_ras(volume, SEARCH_SPACING_MM)
+    tracks = find_tracks(grid, lambda fraction, message: report(0.05 + 0.5 * fraction, message))
+    track = ascending_track(tracks, grid)
+    if track is None:
+        return _not_found(grid, tracks)
+    report(0.6, "following the aorta to its root")
+    middle = np.median(track.centers_ras, axis=0)
+    low = np.minimum(track.centers_ras.min(axis=0), middle) - [55.0, 55.0, 75.0]
+    high = np.maximum(track.centers_ras.max(axis=0), middle) + [55.0, 55.0, 40.0]
+    fine = resample_to_ras(volume, MASK_SPACING_MM, low, high)
+    sections = follow_aorta(fine, track, lambda fraction, message: report(0.6 + 0.25 * fraction, message))
+    if len(sections.centers_ras) < 5:
+        return _not_found(grid, tracks)
+    report(0.85, "measuring the aorta")
+    return _measured(volume, fine, sections)
+
+
+def ascending_track(tracks: list[DiscTrack], grid: RasGrid) -> DiscTrack | None:
+    """Return the track of the ascending aorta, None when no track can be it.
+
+    It is long, round, of constant width and attenuation, 9 to 23 mm in radius; it does not leave the volume
+    through its bottom (the descending aorta does) and a similar vessel behind it speaks for it, one in front of it
+    against it. A similar vessel to its left (the pulmonary trunk) speaks for it as well.
+    """
+    best, best_score = None, 0.35
+    bottom = float(grid.origin_ras[2])
+    for track in tracks:
+        score = _shape_score(track)
+        if score <= 0.0:
+            continue
+        if track.centers_ras[-1, 2] - bottom < 12.0:
+            score *= 0.3
+        for other in tracks:
+            if other is not track and _shape_score(other) > 0.25:
+                score *= _neighbor_factor(track, other)
+        if score > best_score:
+            best, best_score = track, score
+    return best
+
+
+def _shape_score(track: DiscTrack) -> float:
+    """Return 0 to 1: how much a track on its own looks like a great artery."""
+    radius = float(np.median(track.radius_mm))
+    if track.length_mm < 12.0 or float(np.median(track.attenuation_hu)) < CONTRAST_HU:
+        return 0.0
+    width = np.clip((radius - 8.5) / 2.0, 0.0, 1.0) * np.clip((25.0 - radius) / 4.0, 0.0, 1.0)
+    spread = float(np.median(np.abs(track.radius_mm - radius))) / radius
+    steady = np.exp(-((spread / 0.15) ** 2))
+    even = np.exp(-((float(track.attenuation_hu.std() / track.attenuation_hu.mean()) / 0.1) ** 2))
+    length = min(track.length_mm / 35.0, 1.0) ** 0.5
+    round_ = np.clip((float(track.roundness.mean()) - 0.55) / 0.3, 0.0, 1.0)
+    return float(width * steady * even * length * round_)
+
+
+def _neighbor_factor(track: DiscTrack, other: DiscTrack) -> float:
+    """Return by how much another great vessel changes the belief that `track` is the ascending aorta."""
+    shared = np.intersect1d(track.slices, other.slices)
+    if len(shared):
+        own = track.centers_ras[np.isin(track.slices, shared)].mean(axis=0)
+        theirs = other.centers_ras[np.isin(other.slices, shared)].mean(axis=0)
+    else:
+        own, theirs = track.centers_ras.mean(axis=0), other.centers_ras.mean(axis=0)
+    right, front = (own - theirs)[:2]
+    similar = abs(np.median(track.attenuation_hu) / np.median(other.attenuation_hu) - 1.0) < 0.15
+    if front > 30.0:
+        return 1.5 if similar else 1.0
+    if front < -30.0:
+        return 0.4 if similar else 0.8
+    narrow = np.median(track.radius_mm) < 0.72 * np.median(other.radius_mm)
+    if right > 10.0:
+        return 0.6 if narrow else 1.3
+    if right < -10.0:
+        return 1.0 if np.median(other.radius_mm) < 0.72 * np.median(track.radius_mm) else 0.7
+    return 1.0
+
+
+def _measured(volume: CTVolume, fine: RasGrid, sections: AorticSections) -> Aorta:
+    """Return the aorta swept by its sections, its attenuation and noise taken from the original voxels."""
+    from scipy import ndimage
+
+    mask = sweep_mask(sections, fine)
+    where = np.argwhere(mask)
+    low, high = np.maximum(where.min(axis=0) - 4, 0), where.max(axis=0) + 5
+    mask = mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    grid = RasGrid(mask, fine.spacing_mm, fine.to_ras(low))
+    depth = ndimage.distance_transform_edt(mask) * fine.spacing_mm
+    core = depth > min(3.0, 0.6 * float(depth.max()))
+    hu, points = _original_voxels(volume, RasGrid(core, grid.spacing_mm, grid.origin_ras))
+    attenuation = float(np.median(hu)) if len(hu) else None
+    flags = () if sections.complete else ("aortic_root_incomplete",)
+    return Aorta(
+        found=True,
+        mask=mask,
+        ijk_to_ras=grid.ijk_to_ras,
+        centerline_ras=sections.centers_ras,
+        directions=sections.directions,
+        radius_mm=np.sqrt(sections.area_mm2 / np.pi),
+        attenuation_hu=attenuation,
+        noise_hu=_noise(hu, points),
+        flags=flags,
+    )
+
+
+def _original_voxels(volume: CTVolume, core: RasGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Return attenuation (N,) and RAS points (N, 3) of the voxels of the volume that lie in a mask, at most 200 000."""
+    where = np.argwhere(core.voxels)
+    if not len(where):
+        return np.zeros(0), np.zeros((0, 3))
+    corners = np.array(np.meshgrid(*np.stack([where.min(axis=0), where.max(axis=0)]).T, indexing="ij")).reshape(3, -1).T
+    ijk = transform_points(np.linalg.inv(volume.ijk_to_ras), core.to_ras(corners))
+    size = np.array(volume.voxels.shape[::-1])
+    first = np.clip(np.floor(ijk.min(axis=0)).astype(int), 0, size - 1)
+    last = np.clip(np.ceil(ijk.max(axis=0)).astype(int) + 1, 1, size)
+    shape = np.array(core.voxels.shape)
+    values, points = [], []
+    for k in range(first[2], last[2]):
+        j, i = np.meshgrid(np.arange(first[1], last[1]), np.arange(first[0], last[0]), indexing="ij")
+        ras = transform_points(volume.ijk_to_ras, np.stack([i, j, np.full_like(i, k)], axis=-1))
+        kji = np.rint(core.to_kji(ras)).astype(int)
+        valid = ((kji >= 0) & (kji < shape)).all(axis=-1)
+        valid[valid] = core.voxels[tuple(kji[valid].T)]
+        values.append(volume.voxels[k, first[1] : last[1], first[0] : last[0]][valid])
+        points.append(ras[valid])
+    hu, ras = np.concatenate(values).astype(np.float64), np.concatenate(points)
+    step = 1 + len(hu) // 200_000
+    return hu[::step], ras[::step]
+
+
+def _noise(hu: np.ndarray, points: np.ndarray) -> float | None:
+    """Return the robust standard deviation around a quadratic trend in space; None with too few voxels."""
+    if len(hu) < 200:
+        return None
+    x, y, z = ((points - points.mean(axis=0)) / 10.0).T
+    basis = np.column_stack([np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z])
+    middle = np.median(hu)
+    use = np.abs(hu - middle) < 6.0 * np.median(np.abs(hu - middle)) + 1.0
+    trend = basis @ np.linalg.lstsq(basis[use], hu[use], rcond=None)[0]
+    return float(1.4826 * np.median(np.abs(hu - trend - np.median(hu - trend))))
+
+
+def _not_found(grid: RasGrid, tracks: list[DiscTrack]) -> Aorta:
+    """Return an `Aorta` that was not found, with the best estimate of the attenuation of the blood."""
+    vessels = [track for track in tracks if _shape_score(track) > 0.1]
+    if vessels:
+        attenuation: float | None = float(np.median(vessels[0].attenuation_hu))
+        flags: tuple[str, ...] = ("aorta_not_found",)
+    else:
+        # without contrast the blood is part of the peak of soft tissue
+        soft = grid.voxels[(grid.voxels > 0.0) & (grid.voxels < CONTRAST_HU)]
+        counts, edges = np.histogram(soft, bins=75, range=(0.0, CONTRAST_HU))
+        attenuation = float(edges[np.argmax(counts)] + 1.0) if len(soft) else None
+        flags = ("aorta_not_found", "no_contrast")
+    return Aorta(
+        found=False,
+        mask=np.zeros((1, 1, 1), dtype=bool),
+        ijk_to_ras=grid.ijk_to_ras,
+        centerline_ras=np.zeros((0, 3)),
+        directions=np.zeros((0, 3)),
+        radius_mm=np.zeros(0),
+        attenuation_hu=attenuation,
+        noise_hu=None,
+        flags=flags,
+    )
