@@ -165,7 +165,7 @@ class LumenProfile:
     contour_radius_mm : (N, R) radius of the lumen contour in R equally spaced directions of the frame.
     frames : (N, 3, 3), rows: tangent and the two in-plane unit vectors in RAS (rotation minimizing).
     contour_center_ras : (N, 3) center from which the contour radii are counted.
-    lumen_hu : (N,) fitted attenuation of the lumen.
+    lumen_hu : (N,) attenuation at the center of the lumen, as the point spread leaves it.
     plaque_area_mm2, calcified_area_mm2 : wall plaque beside the lumen, where it can be seen.
     quality : one word a point: ok, bifurcation, ostium, end, calcium, low_contrast, unreliable, outside.
     """

@@ -7,7 +7,7 @@ or plaque) of attenuation w out to R(angle) = r + t, and surroundings b(angle), 
     I(rho, angle) = b + (w - b) F(rho; R) + (L - w) F(rho; r)
 
 with F the blurred disc of `disc.py`. r, t and b are Fourier series in the angle. Damped Gauss-Newton with an analytic
-Jacobian, all sections in one batch. Method: two-shell PSF fit of the method brief, section 3.4, in 2-D.
+Jacobian, all sections in one batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RADIUS_ORDER, ANNULUS_ORDER, SURROUNDINGS_ORDER = 2, 1, 2
 """Orders of the Fourier series of the lumen radius, the annulus thickness and the surroundings."""
 
 WALL_HU, WALL_HU_SD = 80.0, 35.0
-"""Prior of the attenuation of wall and non-calcified plaque in HU (method brief, 4.3: 20 to 120)."""
+"""Prior of the attenuation of wall and non-calcified plaque in HU: soft plaque shows 20 to 120."""
 
 WALL_MM, WALL_MM_SD = 0.8, 0.6
 """Prior of the thickness of wall and plaque in mm."""

@@ -51,8 +51,18 @@ class _Sections:
     vessel_index: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One fitted batch: the fit, what the rays saw, whether each section lies in the volume, HU at its center."""
+
+    fit: SectionFit
+    view: RayView
+    inside: np.ndarray
+    core_hu: np.ndarray
+
+
 def calcium_threshold_hu(lumen_hu: np.ndarray | float, noise_hu: float) -> np.ndarray:
-    """Return the attenuation in HU above which a voxel beside the lumen is calcium (method brief, 1.5)."""
+    """Return the attenuation in HU above which a voxel beside the lumen is calcium."""
     return np.maximum(350.0, np.asarray(lumen_hu) + max(3.0 * noise_hu, 100.0))
 
 
@@ -84,7 +94,7 @@ def measure_lumen(
     neighbors = _other_vessels(tree, sections)
 
     centers = sections.centers.copy()
-    parts: list[tuple[SectionFit, RayView, np.ndarray]] = []
+    parts: list[_Part] = []
     count = len(centers)
     for start in range(0, count, _SECTIONS_A_BATCH):
         chosen = slice(start, min(start + _SECTIONS_A_BATCH, count))
@@ -94,10 +104,10 @@ def measure_lumen(
             sampler, centers[chosen], sections.frames[chosen], radius, calcium_threshold_hu(lumen_hu[chosen], noise)
         )
         first = _fit(sampler, centers[chosen], sections, chosen, radius, covariance, lumen_hu, noise, neighbors)
-        shift = _recentering(first[0], sections.frames[chosen])
+        shift = _recentering(first.fit, sections.frames[chosen])
         centers[chosen] += shift
         report(0.1 + 0.8 * (start + 0.5 * (chosen.stop - start)) / count, "refining the contours")
-        radius = np.maximum(radius, first[0].radius_coefficients[:, 0].cpu().numpy())
+        radius = np.maximum(radius, first.fit.radius_coefficients[:, 0].cpu().numpy())
         parts.append(_fit(sampler, centers[chosen], sections, chosen, radius, covariance, lumen_hu, noise, neighbors))
     report(0.95, "assembling the profiles")
     return _profiles(tree, sections, centers, parts, lumen_hu, noise)
@@ -195,8 +205,8 @@ def _fit(
     lumen_hu: np.ndarray,
     noise: float,
     neighbors: list,
-) -> tuple[SectionFit, RayView, np.ndarray]:
-    """Sample and fit one batch; return the fit, what the rays saw, and whether each section lies in the volume."""
+) -> _Part:
+    """Sample and fit one batch of sections."""
     import torch
 
     frames, vessel = sections.frames[chosen], sections.vessel_index[chosen]
@@ -209,7 +219,7 @@ def _fit(
     wide = view.radius > 3.0 * rays.sigma.mean()
     spread = torch.where(wide, 0.05 * level, 0.03 * level)
     data = SectionData(rays.values, view.weights, rays.distance, rays.sigma, level, spread, view.radius, view.edge)
-    return fit_sections(data), view, rays.inside.cpu().numpy()
+    return _Part(fit_sections(data), view, rays.inside.cpu().numpy(), rays.values[:, :, :2].mean((1, 2)).cpu().numpy())
 
 
 def _toward_lumen(
@@ -284,24 +294,23 @@ def _profiles(
     tree: VesselTree,
     sections: _Sections,
     centers: np.ndarray,
-    parts: list[tuple[SectionFit, RayView, np.ndarray]],
+    parts: list[_Part],
     lumen_hu: np.ndarray,
     noise: float,
 ) -> tuple[LumenProfile, ...]:
-    def gather(get) -> np.ndarray:  # type: ignore[no-untyped-def]
-        return np.concatenate([np.asarray(get(*part)) for part in parts]).astype(np.float64)
+    def of_fit(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part.fit, name).cpu().numpy() for part in parts]).astype(np.float64)
 
-    coefficients = gather(lambda fit, view, inside: fit.radius_coefficients.cpu())
-    covariance = gather(lambda fit, view, inside: fit.radius_covariance.cpu())
-    contour = gather(lambda fit, view, inside: fit.radius.cpu())
-    outer = gather(lambda fit, view, inside: fit.outer_radius.cpu())
-    residual = gather(lambda fit, view, inside: fit.residual.cpu())
-    outside_hu = gather(lambda fit, view, inside: fit.surroundings_hu.cpu().mean(1))
-    plaque_hu = gather(lambda fit, view, inside: fit.plaque_hu.cpu())
-    calcified = gather(lambda fit, view, inside: view.calcified.cpu().float().mean(1))
-    neighbor = gather(lambda fit, view, inside: view.neighbor.cpu().float().mean(1))
-    calcified_area = gather(lambda fit, view, inside: view.calcified_area.cpu())
-    inside = np.concatenate([part[2] for part in parts])
+    def of_view(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part.view, name).cpu().numpy() for part in parts]).astype(np.float64)
+
+    coefficients, covariance = of_fit("radius_coefficients"), of_fit("radius_covariance")
+    contour, outer, residual = of_fit("radius"), of_fit("outer_radius"), of_fit("residual")
+    outside_hu, plaque_hu = of_fit("surroundings_hu").mean(axis=1), of_fit("plaque_hu")
+    calcified, neighbor = of_view("calcified").mean(axis=1), of_view("neighbor").mean(axis=1)
+    calcified_area = of_view("calcified_area")
+    inside = np.concatenate([part.inside for part in parts])
+    core_hu = np.concatenate([part.core_hu for part in parts]).astype(np.float64)
 
     mean_square = (contour**2).mean(axis=1)
     diameter = 2.0 * np.sqrt(mean_square)
@@ -336,7 +345,7 @@ def _profiles(
                 contour_radius_mm=scaled,
                 frames=sections.frames[own],
                 contour_center_ras=centers[own],
-                lumen_hu=lumen_hu[own],
+                lumen_hu=np.where(known, core_hu[own], np.nan),
                 plaque_area_mm2=np.where(known, plaque_area[own], np.nan),
                 calcified_area_mm2=np.where(known, calcified_area[own], np.nan),
                 quality=quality,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .sampling import VolumeSampler
 
 SIGMA_RANGE_MM = (0.25, 0.70)
-"""Estimates outside this range are clamped and flagged: clinical kernels lie inside (method brief, 3.4)."""
+"""Estimates outside this range are clamped and flagged: clinical kernels lie inside."""
 
 _MINIMUM_PROFILES = 60
 

@@ -43,7 +43,8 @@ class RayView:
     """What the rays may see.
 
     `weights` (S, A, P) information of the samples in 1/HU^2; `radius` (S,) a first guess in mm; `calcified` (S, A)
-    rays that meet calcium; `edge` (S, A) mm where they do, NaN elsewhere; `neighbor` (S, A) rays cut by another vessel; `calcified_area` (S,) mm2.
+    rays that meet calcium; `edge` (S, A) mm where they do, NaN elsewhere; `neighbor` (S, A) rays cut by another
+    vessel; `calcified_area` (S,) mm2.
     """
 
     weights: torch.Tensor
@@ -113,7 +114,7 @@ def view_rays(
     from torch.nn.functional import avg_pool1d, max_pool2d, pad
 
     values, distance = rays.values, rays.distance
-    sections, angles, samples = values.shape
+    _, angles, samples = values.shape
     index = torch.arange(samples, device=values.device)
     step = distance[:, 1] - distance[:, 0]
     sigma = rays.sigma.mean()

@@ -1,0 +1,138 @@
+"""From a CT volume to findings: the order of the stages, their progress and their time.
+
+The aorta gives contrast, noise and point spread; a model segments the coronary lumen, or the user gives it; its
+centerlines are named; cross-sections on the original voxels measure the lumen; the healthy reference turns diameters
+into stenoses, and these into CAD-RADS 2.0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import numpy as np
+
+from .centerline import extract_tree
+from .devices import resolve_device
+from .labels import label_study
+from .lumen import VolumeSampler, estimate_point_spread, measure_lumen
+from .options import AnalysisOptions
+from .progress import ProgressCallback, StageReport, stage_report
+from .reading import check_contrast, check_volume
+from .segmentation import find_aorta, segment, segmentation_from_labels
+from .stenosis import assess_patient, find_lesions, fit_references
+from .study import CTVolume, LabelMap, Quality, StudyResult
+from .version import __version__
+
+_STAGES = {
+    "aorta": (0.0, 0.12),
+    "segmentation": (0.12, 0.55),
+    "centerline": (0.55, 0.68),
+    "lumen": (0.68, 0.95),
+    "stenosis": (0.95, 1.0),
+}
+
+
+def analyze(
+    volume: CTVolume,
+    options: AnalysisOptions | None = None,
+    progress: ProgressCallback | None = None,
+    segmentation: LabelMap | None = None,
+) -> StudyResult:
+    """Analyze one study.
+
+    Parameters
+    ----------
+    volume : the CT in HU.
+    options : how; the defaults suit an ordinary CCTA.
+    progress : called with a `Progress`; `print` will do. It may raise `Cancelled`.
+    segmentation : label map of the coronary lumen in any grid; the model is then not run.
+
+    Returns
+    -------
+    StudyResult; its tree has no vessels when no coronary artery was found.
+
+    Raises
+    ------
+    InputError : the volume or the label map cannot be used.
+    ModelError : the model cannot run here.
+    Cancelled : the progress callback asked to stop.
+    """
+    options = options or AnalysisOptions()
+    timing: dict[str, float] = {}
+    begin = time.perf_counter()
+
+    @contextmanager
+    def stage(name: str) -> Iterator[StageReport]:
+        started = time.perf_counter()
+        report = stage_report(progress, name, *_STAGES[name])
+        report(0.0, "")
+        yield report
+        timing[name] = time.perf_counter() - started
+
+    volume = check_volume(volume)
+    device = resolve_device(options.device)
+    digest = hashlib.sha256(memoryview(np.ascontiguousarray(volume.voxels, dtype="<f4"))).hexdigest()
+
+    with stage("aorta") as report:
+        aorta = find_aorta(volume, report)
+        contrast_warnings = check_contrast(aorta.attenuation_hu)
+    with stage("segmentation") as report:
+        if segmentation is None:
+            lumen = segment(volume, aorta, options, device, report)
+        else:
+            lumen = segmentation_from_labels(segmentation, volume, aorta)
+    with stage("centerline") as report:
+        tree = extract_tree(lumen, report)
+    with stage("lumen") as report:
+        sampler = VolumeSampler(volume, device)
+        point_spread = estimate_point_spread(volume, aorta.mask, aorta.ijk_to_ras, aorta.attenuation_hu, sampler)
+        profiles = measure_lumen(volume, tree, aorta.attenuation_hu, aorta.noise_hu, point_spread, sampler, report)
+    with stage("stenosis") as report:
+        smallest = options.minimum_reference_diameter_mm
+        references = fit_references(tree, profiles)
+        lesions = find_lesions(tree, profiles, references, smallest)
+        patient, gaps = assess_patient(tree, profiles, references, lesions, smallest)
+        report(0.5, "labeling the vessels")
+        labels = label_study(lumen, tree, sampler, aorta.attenuation_hu, aorta.noise_hu)
+        report(1.0, "done")
+
+    timing["total"] = time.perf_counter() - begin
+    return StudyResult(
+        case_id=f"case-{digest[:8]}",
+        volume=volume,
+        voxels_sha256=digest,
+        segmentation=lumen,
+        labels=labels,
+        tree=tree,
+        profiles=profiles,
+        references=references,
+        lesions=lesions,
+        patient=patient,
+        quality=Quality(
+            noise_hu=aorta.noise_hu,
+            aorta_hu=aorta.attenuation_hu,
+            psf_sigma_mm=point_spread.sigma_mm,
+            warnings=(*volume.warnings, *contrast_warnings, *point_spread.warnings, *gaps),
+        ),
+        device=device,
+        precision="fp32",
+        parameters=asdict(options) | {"segmentation_given": segmentation is not None},
+        timing_s=timing,
+        peak_memory_mb=_peak_memory_mb(),
+        software_version=__version__,
+    )
+
+
+def _peak_memory_mb() -> float | None:
+    """Return the largest memory this process has held, in MB; None on Windows, which has no such counter here."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,0 +1,108 @@
+"""The findings of the patient: CAD-RADS 2.0, plaque burden and what could not be assessed.
+
+In: tree, profiles, references and lesions. Out: a `Patient` and warnings, one line each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..anatomy import vessel_definition
+from ..study import CENTERLINE_SPACING_MM, Patient
+from .cad_rads import cad_rads, plaque_burden
+from .lesions import segment_at
+
+if TYPE_CHECKING:
+    from ..study import Lesion, LumenProfile, ReferenceProfile, VesselTree
+
+MAIN_VESSELS = ("LAD", "LCX", "RCA")
+
+_UNASSESSED = ("low_contrast", "unreliable", "calcium", "outside")
+_CALCIUM_MM2, _CALCIUM_MM = 0.5, 1.0
+
+
+def territory_of(tree: VesselTree, name: str) -> str:
+    """Return the territory LM, LAD, LCX or RCA of a vessel: a posterior branch belongs to the vessel that gives it."""
+    vessel = tree.vessel(name)
+    while vessel.parent is not None and vessel.name not in ("LM", *MAIN_VESSELS):
+        if vessel.parent == "LM":
+            break
+        vessel = tree.vessel(vessel.parent)
+    if vessel.name in ("LM", *MAIN_VESSELS):
+        return vessel.name
+    return vessel_definition(vessel.name).territory or "LAD"
+
+
+def assess_patient(
+    tree: VesselTree,
+    profiles: tuple[LumenProfile, ...],
+    references: tuple[ReferenceProfile, ...],
+    lesions: tuple[Lesion, ...],
+    minimum_reference_diameter_mm: float,
+) -> tuple[Patient, tuple[str, ...]]:
+    """Return the patient's findings and warnings about what is missing."""
+    if not tree.vessels:
+        text = "no coronary artery was found; nothing was assessed"
+        return Patient(None, text, None, None, tree.dominance), (text,)
+    stenosis: dict[str, float] = {}
+    for lesion in lesions:
+        territory = territory_of(tree, lesion.vessel)
+        stenosis[territory] = max(stenosis.get(territory, 0.0), lesion.diameter_stenosis_percent)
+    calcified = _calcified_segments(tree, profiles)
+    involved = {lesion.segment for lesion in lesions} | calcified
+    missing = [name for name in MAIN_VESSELS if all(vessel.name != name for vessel in tree.vessels)]
+    unassessed = _unassessed_segments(tree, profiles, references, minimum_reference_diameter_mm)
+    result = cad_rads(
+        stenosis,
+        plaque=bool(involved),
+        occluded=any(lesion.grade == "occluded" for lesion in lesions),
+        nondiagnostic=bool(missing or unassessed),
+    )
+    warnings = []
+    if missing:
+        warnings.append(f"not found, so that disease there is not excluded: {', '.join(missing)}")
+    if unassessed:
+        warnings.append(f"could not be measured over more than half of the length: {', '.join(unassessed)}")
+    score = len(involved)
+    patient = Patient(
+        cad_rads=result.category,
+        cad_rads_text=result.text,
+        plaque_burden=plaque_burden(score, result.category),
+        segment_involvement_score=score,
+        dominance=tree.dominance,
+        modifiers=result.modifiers,
+    )
+    return patient, tuple(warnings)
+
+
+def _calcified_segments(tree: VesselTree, profiles: tuple[LumenProfile, ...]) -> set[str]:
+    """Return the segments with at least a millimeter of calcium along the vessel."""
+    result: set[str] = set()
+    for vessel, profile in zip(tree.vessels, profiles, strict=True):
+        with np.errstate(invalid="ignore"):
+            calcium = profile.calcified_area_mm2 > _CALCIUM_MM2
+        names = [segment_at(vessel, float(vessel.distance_mm[i])) for i in np.flatnonzero(calcium)]
+        result |= {name for name in names if names.count(name) * CENTERLINE_SPACING_MM >= _CALCIUM_MM}
+    return result
+
+
+def _unassessed_segments(
+    tree: VesselTree,
+    profiles: tuple[LumenProfile, ...],
+    references: tuple[ReferenceProfile, ...],
+    minimum_reference_mm: float,
+) -> list[str]:
+    """Return the segments wide enough to be graded of which more than half could not be measured."""
+    result = []
+    for vessel, profile, reference in zip(tree.vessels, profiles, references, strict=True):
+        names = np.array([segment_at(vessel, float(s)) for s in vessel.distance_mm])
+        failed = np.isin(profile.quality, _UNASSESSED) | ~np.isfinite(reference.diameter_mm)
+        wide = np.where(np.isfinite(reference.diameter_mm), reference.diameter_mm, 2.0 * vessel.radius_mm)
+        graded = wide >= minimum_reference_mm
+        for name in dict.fromkeys(names.tolist()):
+            own = (names == name) & graded
+            if own.sum() * CENTERLINE_SPACING_MM >= 5.0 and failed[own].mean() > 0.5:
+                result.append(name)
+    return result
