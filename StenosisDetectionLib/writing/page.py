@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..anatomy import SEGMENTS, vessel_definition
 from ..rows import Row, vessel_rows
+from ..stenosis.lesions import DETECTION_PERCENT, IGNORED_END_MM
 from ..study import Lesion, StudyResult, Vessel, VesselSegment
 from ..version import RESEARCH_USE
 from . import wording
@@ -78,8 +79,11 @@ def report_page(study: StudyResult) -> str:
         model=report_model(study),
         parameters=report_parameters(study),
         research_use=RESEARCH_USE,
-        grades=wording.GRADE_RANGES,
+        grades=wording.grade_ranges(),
         segment_count=len(SEGMENTS),
+        notes=[wording.flag_words(flag) for flag in (*study.segmentation.flags, *study.tree.flags)],
+        smallest_lesion_percent=DETECTION_PERCENT,
+        ignored_end_mm=IGNORED_END_MM,
         lesions=[_lesion_figure(study, lesion) for lesion in study.lesions],
         vessels=_vessel_figures(study),
         segments=_segment_lines(study),

@@ -6,42 +6,30 @@ Numbers come in with their units in the name (mm, mm2, %) and go out as text; wh
 import math
 
 from ..anatomy import SEGMENTS
+from ..stenosis.grades import GRADES, grade_of
 
 UNKNOWN = "–"
 
-GRADE_RANGES = {
-    "none": "0 %",
-    "minimal": "1–24 %",
-    "mild": "25–49 %",
-    "moderate": "50–69 %",
-    "severe": "70–99 %",
-    "occluded": "100 %",
-}
-"""Diameter stenosis of each grade (CAD-RADS 2.0, Cury 2022)."""
-
-GRADE_THRESHOLDS_PERCENT = (1.0, 25.0, 50.0, 70.0, 100.0)
-
 REFERENCE_METHODS = {
-    "interp": "interpolated between the healthy vessel before and behind",
-    "prox": "healthy vessel before the lesion",
-    "dist": "healthy vessel behind the lesion",
-    "model": "taper model of the vessel",
+    "model": "taper of the vessel with steps at its branches, fitted to the healthy parts",
+    "none": "not known",
 }
-"""What the short words of `reference_method` mean."""
+"""What the words of `reference_method` mean."""
 
 FLAGS = {
-    "calcium": "calcified plaque beside the lumen limits the measurement",
     "calcium_limited": "calcified plaque limits the measurement: read the interval, not the number",
-    "low_contrast": "low contrast in the lumen",
-    "uncertain_reference": "the healthy diameter is uncertain (local and modeled values differ)",
-    "diffuse": "diffuse disease: the healthy diameter may be underestimated",
     "bifurcation": "at a bifurcation",
-    "ostium": "at the ostium",
-    "borderline_50": "the interval spans the 50 % threshold",
-    "borderline_70": "the interval spans the 70 % threshold",
+    "ostial": "at the ostium",
+    "uncertain_reference": "the healthy diameter is uncertain: the vessel beside the lesion differs from the reference",
+    "contrast_gap": "a gap without contrast: candidate of an occlusion",
+    "occlusion_not_excluded": "an occlusion is not excluded",
+    "borderline_50": "borderline: the interval spans 50 %",
+    "borderline_70": "borderline: the interval spans 70 %",
     "aorta_not_found": "the aorta was not found",
+    "aortic_root_incomplete": "the aortic root is not complete in the image",
+    "no_contrast": "no contrast agent was found in the aorta",
 }
-"""The flags of lesions and vessels in words; any other flag is shown with its underscores as spaces."""
+"""The flags of lesions, vessels and the study in words; any other flag is shown with its underscores as spaces."""
 
 ACQUISITION = {
     "kvp": "Tube voltage (kV)",
@@ -51,6 +39,16 @@ ACQUISITION = {
     "slice_thickness_mm": "Slice thickness (mm)",
 }
 """Titles of what the file says of the scan."""
+
+
+def grade_ranges() -> dict[str, str]:
+    """Return the diameter stenosis of each grade as text, for example `25–49 %`."""
+    ranges = {}
+    for grade, following in zip(GRADES, (*GRADES[1:], None), strict=True):
+        low = grade.lower_percent
+        high = low if following is None else following.lower_percent - 1.0
+        ranges[grade.name] = f"{low:.0f} %" if high <= low else f"{low:.0f}–{high:.0f} %"
+    return ranges
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -66,17 +64,17 @@ def stenosis_percent(value: float | None) -> str:
         return UNKNOWN
     for decimals in range(4):
         text = f"{value:.{decimals}f}"
-        if all((float(text) >= threshold) == (value >= threshold) for threshold in GRADE_THRESHOLDS_PERCENT):
+        if grade_of(float(text)) == grade_of(value):
             break
     return text
 
 
 def interval_percent(interval: tuple[float, float]) -> str:
-    """Return an interval of percentages as `low–high`, limited to what a stenosis can be."""
+    """Return an interval of percentages as `low–high`."""
     low, high = interval
     if not (math.isfinite(low) and math.isfinite(high)):
         return UNKNOWN
-    return f"{min(max(low, 0.0), 100.0):.0f}–{min(max(high, 0.0), 100.0):.0f}"
+    return f"{low:.0f}–{high:.0f}"
 
 
 def probability(value: float | None) -> str:

@@ -1,0 +1,263 @@
+"""report.html, its plots and its pictures."""
+
+import base64
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from studies import oblique_affine, small_study
+
+from StenosisDetectionLib.geometry import grid_corners_ras, transform_points
+from StenosisDetectionLib.study import VesselTree
+from StenosisDetectionLib.writing import wording
+from StenosisDetectionLib.writing.page import report_page
+from StenosisDetectionLib.writing.pictures import cross_section, straightened
+from StenosisDetectionLib.writing.plots import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, diameter_plot
+
+BANNER = "Research use only. Not a medical device. Not for diagnosis or treatment decisions."
+VOID = {"meta", "br", "image", "rect", "line", "path"}
+
+
+class Page(HTMLParser):
+    """Collects the text and every attribute of a page and checks that its tags are balanced."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.words, self.attributes, self.tags = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def test_shows_the_findings():
+    page = Page(report_page(small_study()))
+    assert page.text.count(BANNER) == 2
+    assert "software-suggested, unreviewed" in page.text
+    assert "case-1" in page.text
+    assert "small test volume" in page.text
+    assert "Diameter stenosis 60 % [52–67], 1.28 mm of 3.20 mm." in page.text
+    assert "pLAD (6) moderate" in page.text
+    assert "vesselness 1.0" in page.text
+    assert page.tags.count("svg") == 3 + 2 * 2 + 5  # a plot per vessel, two pictures per lesion, the key of the plots
+
+
+def test_loads_nothing_and_runs_nothing():
+    html = report_page(small_study())
+    page = Page(html)
+    assert "script" not in page.tags and "link" not in page.tags
+    sources = [value for name, value in page.attributes if name in ("src", "href", "xlink:href")]
+    assert sources and all(value.startswith("data:image/png;base64,") for value in sources)
+    assert "url(" not in html and "@import" not in html
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+
+
+def test_text_of_the_study_is_escaped():
+    study = small_study()
+    quality = replace(study.quality, warnings=("<script>alert(1)</script>",))
+    page = Page(report_page(replace(study, quality=quality)))
+    assert "script" not in page.tags
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_says_plainly_that_no_coronary_artery_was_found():
+    study = small_study()
+    patient = replace(study.patient, cad_rads=None, plaque_burden=None, segment_involvement_score=None)
+    empty = replace(study, tree=VesselTree(()), profiles=(), references=(), lesions=(), patient=patient)
+    page = Page(report_page(empty))
+    assert "No coronary artery was found in this study." in page.text
+    assert "candidate, " not in page.text
+    assert BANNER in page.text and "small test volume" in page.text
+
+
+def test_says_when_there_is_no_lesion():
+    page = Page(report_page(replace(small_study(), lesions=())))
+    assert "No narrowing was found in the measured vessels." in page.text
+
+
+def test_names_the_reader_who_signed():
+    study = small_study()
+    signed = replace(study, patient=replace(study.patient, reviewed=("A. Reader", "2026-01-02T03:04:05Z")))
+    text = Page(report_page(signed)).text
+    assert "reviewed by A. Reader at 2026-01-02T03:04:05Z" in text
+    assert "software-suggested, unreviewed" not in text
+
+
+def test_unknown_numbers_become_dashes():
+    study = small_study()
+    quality = replace(study.quality, noise_hu=None, aorta_hu=None, psf_sigma_mm=None)
+    text = Page(report_page(replace(study, quality=quality, peak_memory_mb=None))).text
+    assert "nan" not in text.lower().split() and "None" not in text
+    assert "Noise in the aorta (SD) – HU" in text
+
+
+def test_same_study_same_page():
+    assert report_page(small_study()) == report_page(small_study())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (49.4, "49"), (49.6, "49.6"), (49.96, "49.96"), (50.0, "50"), (69.7, "69.7"), (24.99, "24.99"), (99.6, "99.6"), (100.0, "100")],
+)  # fmt: skip
+def test_rounding_never_changes_a_grade(value, text):
+    assert wording.stenosis_percent(value) == text
+
+
+def test_numbers_in_words():
+    assert wording.number(None, 1) == wording.number(float("nan"), 1) == "–"
+    assert wording.number(-0.0, 1) == "0.0"
+    assert [wording.probability(p) for p in (0.0, 0.004, 0.5, 0.999)] == ["< 1", "< 1", "50", "> 99"]
+    assert wording.flag_words("some_new_flag") == "some new flag"
+    assert wording.segment_words("5") == wording.segment_words("LM") == "LM (5)"
+    assert wording.segment_words("OM3") == "OM3"
+    assert wording.grade_ranges() == {
+        "none": "0 %", "minimal": "1–24 %", "mild": "25–49 %", "moderate": "50–69 %", "severe": "70–99 %",
+        "occluded": "100 %",
+    }  # fmt: skip
+
+
+def coordinates(path):
+    return np.array([[float(x), float(y)] for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path)])
+
+
+def test_plot_draws_the_profile_to_scale():
+    study = small_study()
+    profile, vessel = study.profiles[1], study.tree.vessels[1]
+    plot = diameter_plot(study, 1, 20.0)
+    known = np.isfinite(profile.diameter_mm)
+    drawn = coordinates(plot.lumen_path)
+    scale = (WIDTH - LEFT - RIGHT) / 20.0
+    np.testing.assert_allclose(drawn[:, 0], LEFT + scale * vessel.distance_mm[known], atol=0.06)
+    # The ticks of the y axis say what a height means.
+    ticks = np.array([[tick.place, float(tick.text)] for tick in plot.y_ticks])
+    per_pixel = (ticks[-1, 1] - ticks[0, 1]) / (ticks[-1, 0] - ticks[0, 0])
+    assert ticks[0].tolist() == [HEIGHT - BOTTOM, 0.0]
+    np.testing.assert_allclose((drawn[:, 1] - ticks[0, 0]) * per_pixel, profile.diameter_mm[known], atol=0.005)
+    (band,) = plot.lesions
+    lesion = study.lesions[0]
+    assert band.x == pytest.approx(LEFT + scale * lesion.start_mm)
+    assert band.throat_x == pytest.approx(drawn[np.argmax(drawn[:, 1]), 0], abs=0.06)
+    assert [band.text for band in plot.unsure] == ["bifurcation", "end"]
+
+
+def test_plot_breaks_its_line_where_nothing_was_measured():
+    study = small_study()
+    diameter = study.profiles[1].diameter_mm.copy()
+    diameter[20:24] = np.nan
+    profiles = (study.profiles[0], replace(study.profiles[1], diameter_mm=diameter), study.profiles[2])
+    plot = diameter_plot(replace(study, profiles=profiles), 1, 20.0)
+    assert plot.lumen_path.count("M") == 2
+    assert plot.interval_path.count("Z") == 2
+
+
+def test_plot_of_a_vessel_without_any_measurement():
+    study = small_study()
+    nothing = np.full_like(study.profiles[0].diameter_mm, np.nan)
+    profile = replace(study.profiles[0], diameter_mm=nothing, diameter_error_mm=nothing)
+    reference = replace(study.references[0], diameter_mm=nothing)
+    study = replace(
+        study, profiles=(profile, *study.profiles[1:]), references=(reference, *study.references[1:])
+    )  # fmt: skip
+    plot = diameter_plot(study, 0, 20.0)
+    assert plot.lumen_path == plot.reference_path == plot.interval_path == ""
+    page = Page(report_page(study))
+    assert not [value for _, value in page.attributes if re.search(r"\bnan\b", value or "")][:1]
+
+
+GRADIENT = np.array([4.0, -7.0, 5.0])
+"""HU per mm along R, A and S of the test volume: linear interpolation gives it exactly."""
+
+
+@pytest.fixture
+def ramp():
+    """A small study whose volume is a linear ramp in RAS, and that ramp as a function."""
+    study = small_study()
+    shape = (60, 70, 80)
+    ijk_to_ras = oblique_affine()
+    k, j, i = np.indices(shape)
+    positions = transform_points(ijk_to_ras, np.stack([i, j, k], axis=-1))
+    middle = grid_corners_ras(shape, ijk_to_ras).mean(axis=0)
+
+    def hu(points):
+        return 350.0 + (points - middle) @ GRADIENT
+
+    return replace(study, volume=replace(study.volume, voxels=hu(positions).astype(np.float32))), hu
+
+
+def pixels(picture, folder):
+    file = folder / "picture.png"
+    file.write_bytes(base64.b64decode(picture.uri.removeprefix("data:image/png;base64,")))
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(file))).astype(float)
+
+
+def shown_hu(gray):
+    return -100.0 + gray / 255.0 * 900.0
+
+
+def test_cross_section_shows_the_plane_of_the_throat(ramp, tmp_path):
+    study, hu = ramp
+    vessel, profile, lesion = study.tree.vessels[1], study.profiles[1], study.lesions[0]
+    picture = cross_section(study.volume, vessel, profile, lesion)
+    gray = pixels(picture, tmp_path)
+    throat = np.array(lesion.position_ras)
+    _, right, up = profile.frames[0]
+    for row, column in ((0, 0), (30, 90), (119, 60)):
+        point = throat + (column - 59.5) * 0.1 * right + (59.5 - row) * 0.1 * up
+        expected = hu(point)
+        assert -90 < expected < 790  # inside the window and the volume
+        assert shown_hu(gray[row, column]) == pytest.approx(expected, abs=2.5)
+    outline = coordinates(picture.outline_path) - 6.0
+    np.testing.assert_allclose(np.hypot(*outline.T), lesion.minimal_lumen_diameter_mm / 2.0, atol=0.01)
+    assert picture.outline_path.endswith("Z")
+
+
+def test_straightened_cut_follows_the_vessel(ramp, tmp_path):
+    study, hu = ramp
+    vessel, profile, lesion = study.tree.vessels[1], study.profiles[1], study.lesions[0]
+    # An ellipse: narrowest along the second in-plane vector.
+    angles = 2.0 * np.pi * np.arange(32) / 32
+    radii = profile.contour_radius_mm * (1.0 + 0.3 * np.cos(angles) ** 2)
+    profile = replace(profile, contour_radius_mm=radii)
+    picture = straightened(study.volume, vessel, profile, lesion)
+    gray = pixels(picture, tmp_path)
+    assert gray.shape == (100, len(vessel.points_ras))
+    assert picture.width_mm == pytest.approx(vessel.length_mm + 0.25)
+    across = profile.frames[0, 2]
+    for row, column in ((0, 5), (50, 30), (99, 60)):
+        point = vessel.points_ras[column] + (49.5 - row) * 0.1 * across
+        assert shown_hu(gray[row, column]) == pytest.approx(hu(point), abs=2.5)
+    upper, lower = (coordinates("M" + part) for part in picture.outline_path.split("M")[1:])
+    at_throat = np.argmin(np.abs(upper[:, 0] - picture.mark_x_mm))
+    gap = lower[at_throat, 1] - upper[at_throat, 1]
+    assert gap == pytest.approx(lesion.minimal_lumen_diameter_mm, abs=0.02)
+
+
+def test_pictures_are_black_outside_the_volume(tmp_path):
+    study = small_study()
+    vessel, profile, lesion = study.tree.vessels[2], study.profiles[2], study.lesions[1]
+    far = replace(profile, contour_center_ras=profile.contour_center_ras + 500.0)
+    assert pixels(cross_section(study.volume, vessel, far, lesion), tmp_path).max() == 0
