@@ -4,6 +4,7 @@ Each slice is decoded on its own, so GDCM applies the rescale slope and intercep
 """
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -53,12 +54,14 @@ def read_dicom(path: Path, report: StageReport) -> CTVolume:
 def _series_of(path: Path, report: StageReport) -> Folder:
     """Return the slices that stand in the same folder and series as one file."""
     try:
-        series_uid = read_header(path).series_uid
+        header = read_header(path)
     # pydicom raises many kinds of errors for damaged files, whose texts quote the values.
     except Exception:
         raise InputError("the DICOM file is truncated or damaged: copy it again") from None
     folder = scan(sorted(item for item in path.parent.iterdir() if item.is_file()), report)
-    folder.headers = [header for header in folder.headers if header.series_uid == series_uid]
+    folder.headers = [other for other in folder.headers if other.series_uid == header.series_uid]
+    if not folder.headers:
+        folder.other_objects = Counter([header.modality])
     return folder
 
 

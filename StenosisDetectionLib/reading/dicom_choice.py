@@ -22,21 +22,9 @@ _NOT_HU = ("Z_EFF", "ED", "EDW", "MGML", "PCT", "OD", "HU_MOD")
 """Rescale types of spectral maps, which are no attenuation images (DICOM PS3.3 C.11.1.1.2)."""
 _NOT_VOLUME = ("LOCALIZER", "SCOUT", "SCREEN SAVE", "DOSE_INFO", "MONITORING", "CINE")
 _PROJECTED = ("MIP", "MPR", "VRT", "REFORMATTED", "PROJECTION IMAGE", "CPR")
-_CARDIAC_WORDS = (
-    "coron",
-    "cardi",
-    "ccta",
-    "heart",
-    "cor cta",
-    "ctca",
-    "card",
-    "herz",
-    "coeur",
-    "best diast",
-    "best phase",
-)
-_CONTRAST_WORDS = ("cta", "ctca", "angio", "contrast", "ce ", "+c", "c+", "coronarcta")
-_PLAIN_WORDS = ("calcium", "score", "scoring", "casc", "agatston", "non con", "noncon", "native", "without contrast")
+_CARDIAC_WORDS = ("coron", "cardi", "ccta", "ctca", "heart")
+_CONTRAST_WORDS = ("cta", "ctca", "angio", "contrast")
+_PLAIN_WORDS = ("calcium", "score", "scoring", "casc", "agatston", "non con", "noncon", "non-con", "without contrast")
 _TIMING_WORDS = ("monitor", "bolus", "timing", "scout", "topogram", "locali", "surview")
 
 
@@ -67,6 +55,9 @@ def choose_series(folder: Folder) -> tuple[Candidate, tuple[str, ...]]:
     groups, rejected = _groups(folder.headers)
     if not groups:
         _refuse_without_ct(folder, rejected)
+    patients = len({group[0].patient_key for group in groups})
+    if patients > 1:
+        raise InputError(f"the folder holds CT series of {patients} patients: give the folder of one patient")
     candidates = sorted((_candidate(group) for group in groups), key=_rank)
     usable = [candidate for candidate in candidates if candidate.grid is not None]
     best = candidates[0]
@@ -109,7 +100,7 @@ def _unsuitable(header: SliceHeader) -> str:
         return "screen captures"
     if header.rescale_type in _NOT_HU:
         return "spectral maps"
-    if header.position is None or header.row_direction is None or header.pixel_spacing is None:
+    if not header.placed:
         return "images without position"
     return ""
 
@@ -118,15 +109,11 @@ def _belongs(header: SliceHeader, other: SliceHeader) -> bool:
     """Return whether two slices share series, pixel grid and orientation."""
     if (header.series_uid, header.rows, header.columns) != (other.series_uid, other.rows, other.columns):
         return False
-    assert header.row_direction is not None
-    assert other.row_direction is not None
-    assert header.column_direction is not None
-    assert other.column_direction is not None
     turn = max(
         np.abs(header.row_direction - other.row_direction).max(),
         np.abs(header.column_direction - other.column_direction).max(),
     )
-    same_pixels = np.allclose(header.pixel_spacing or (), other.pixel_spacing or (), rtol=1e-4)
+    same_pixels = np.allclose(header.pixel_spacing, other.pixel_spacing, rtol=1e-4)
     return bool(turn < SHEAR_TOLERANCE and same_pixels)
 
 
@@ -144,13 +131,10 @@ def _candidate(slices: list[SliceHeader]) -> Candidate:
 
 
 def _axial(header: SliceHeader) -> bool:
-    assert header.row_direction is not None
-    assert header.column_direction is not None
     return abs(float(np.cross(header.row_direction, header.column_direction)[2])) > 0.8
 
 
 def _field_of_view_mm(header: SliceHeader) -> float:
-    assert header.pixel_spacing is not None
     return header.rows * header.pixel_spacing[0]
 
 
@@ -200,6 +184,7 @@ def _choice_lines(chosen: Candidate, candidates: list[Candidate], rejected: Coun
     kernel = chosen.slices[0].acquisition.get("kernel")
     facts = f"{len(chosen.grid.slices)} slices, {chosen.grid.slice_spacing_mm:.2f} mm apart"
     facts += f", kernel {kernel}" if kernel else ""
+    facts += f", {chosen.score} points" if others else ""
     left = [_left_out(other) for other in others[:5]]
     left += [f"{len(others) - 5} more series"] if len(others) > 5 else []
     left += [f"{count} {reason}" for reason, count in sorted(rejected.items())]
@@ -216,7 +201,8 @@ def _left_out(other: Candidate) -> str:
     if other.refusal is not None:
         return f"{other.label} ({str(other.refusal).split(':')[0]})"
     assert other.grid is not None
-    return f"{other.label} ({len(other.grid.slices)} slices, {other.grid.slice_spacing_mm:.2f} mm apart, fewer points)"
+    facts = f"{len(other.grid.slices)} slices, {other.grid.slice_spacing_mm:.2f} mm apart, {other.score} points"
+    return f"{other.label} ({facts})"
 
 
 def _refuse_without_ct(folder: Folder, rejected: Counter[str]) -> None:

@@ -74,7 +74,6 @@ def grid_of(slices: list[SliceHeader]) -> Grid:
     step = (positions[-1] - positions[0]) / (len(kept) - 1)
     _check_tilt(step, normal)
     _check_straight(positions, step)
-    assert first.pixel_spacing is not None
     matrix = np.eye(4)
     # PixelSpacing is (between rows, between columns); i runs along a row.
     matrix[:3, :3] = np.column_stack((row * first.pixel_spacing[1], column * first.pixel_spacing[0], step))
@@ -84,8 +83,6 @@ def grid_of(slices: list[SliceHeader]) -> Grid:
 
 def _axes(header: SliceHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the unit vectors of rows, columns and their normal in LPS."""
-    assert header.row_direction is not None
-    assert header.column_direction is not None
     lengths = np.linalg.norm(header.row_direction), np.linalg.norm(header.column_direction)
     if abs(lengths[0] - 1) > 0.01 or abs(lengths[1] - 1) > 0.01:
         raise InputError("the orientation of the slices is not given by unit vectors: export the series again")
@@ -153,7 +150,6 @@ def _check_even(along: np.ndarray) -> None:
     """Refuse missing or uneven slices, saying where."""
     gaps = np.diff(along)
     spacing = float(np.median(gaps))
-    tolerance = max(EVEN_TOLERANCE_MM, EVEN_TOLERANCE * spacing)
     wide = np.flatnonzero(gaps > 1.5 * spacing)
     if len(wide):
         missing = int(np.sum(np.round(gaps[wide] / spacing) - 1))
@@ -163,10 +159,10 @@ def _check_even(along: np.ndarray) -> None:
             f"{missing} {'slice is' if missing == 1 else 'slices are'} missing, between {places}{more} along the slice "
             f"normal (spacing {spacing:.2f} mm): import the complete series"
         )
-    line = np.linspace(along[0], along[-1], len(along))
-    off = np.abs(along - line)
-    if max(float(np.abs(gaps - spacing).max()), float(off.max())) > tolerance:
-        worst = int(np.argmax(np.abs(gaps - spacing)))
+    index = np.arange(len(along))
+    aside = np.abs(along - np.polyval(np.polyfit(index, along, 1), index))
+    if aside.max() > max(EVEN_TOLERANCE_MM, EVEN_TOLERANCE * spacing):
+        worst = int(np.argmax(aside))
         raise InputError(
             f"the slices are unevenly spaced, {gaps.min():.2f} to {gaps.max():.2f} mm (worst near {along[worst]:.1f} "
             "mm along the slice normal): choose an evenly reconstructed series"

@@ -3,6 +3,7 @@
 In: a folder or file. Out: one `SliceHeader` per image and a count of what was left aside. Pixels are not touched.
 """
 
+import hashlib
 import os
 import re
 import warnings
@@ -17,9 +18,9 @@ from ..progress import StageReport
 from .files import is_dicom
 
 _TAGS = [
-    "SOPClassUID",
     "Modality",
     "ImageType",
+    "PatientID",
     "SeriesInstanceUID",
     "SeriesNumber",
     "SeriesDescription",
@@ -54,20 +55,22 @@ _SAFE_TEXT = re.compile(r"[^A-Za-z0-9 .,+/_-]")
 class SliceHeader:
     """One DICOM image.
 
-    Positions are LPS in mm; `description` is only searched for words and never shown. `phase` holds what may tell
+    Positions and directions are LPS in mm, NaN where the header states none. `patient_key` is a hash that tells
+    patients apart, `description` is searched for words; neither is ever shown. `phase` holds what may tell
     images at the same position apart, in the order of preference.
     """
 
     path: Path
     series_uid: str
+    patient_key: str
     series_number: int | None
     modality: str
     image_type: tuple[str, ...]
     description: str
-    position: np.ndarray | None
-    row_direction: np.ndarray | None
-    column_direction: np.ndarray | None
-    pixel_spacing: tuple[float, float] | None
+    position: np.ndarray
+    row_direction: np.ndarray
+    column_direction: np.ndarray
+    pixel_spacing: tuple[float, float]
     rows: int
     columns: int
     frames: int
@@ -78,6 +81,12 @@ class SliceHeader:
     padding: tuple[float, float] | None
     phase: dict[str, float]
     acquisition: dict[str, str | float | bool]
+
+    @property
+    def placed(self) -> bool:
+        """Whether the header states where the image lies in the patient."""
+        geometry = (self.position, self.row_direction, self.column_direction, self.pixel_spacing)
+        return all(np.isfinite(part).all() for part in geometry) and min(self.pixel_spacing) > 0
 
 
 @dataclass
@@ -121,13 +130,16 @@ def files_below(root: Path) -> list[Path]:
 
 
 def read_header(path: Path) -> SliceHeader:
-    """Return the header of one DICOM file; any exception of pydicom when it is damaged."""
+    """Return the header of one DICOM file; any exception of pydicom, or ValueError, when it is damaged."""
     import pydicom
 
     with warnings.catch_warnings():
         # pydicom's warnings quote the values they complain about.
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
+        if not dataset.get("Modality"):
+            # pydicom reads garbage behind the DICOM mark as an empty dataset.
+            raise ValueError("no modality")
         return _header(path, dataset)
 
 
@@ -143,14 +155,15 @@ def _header(path: Path, dataset: Any) -> SliceHeader:
     return SliceHeader(
         path=path,
         series_uid=str(dataset.get("SeriesInstanceUID", "") or ""),
+        patient_key=hashlib.sha256(str(dataset.get("PatientID", "") or "").encode()).hexdigest(),
         series_number=None if number is None else int(number),
         modality=_code(dataset.get("Modality")),
         image_type=tuple(str(word).upper() for word in _values(dataset.get("ImageType"))),
         description=description,
         position=position,
-        row_direction=None if orientation is None else orientation[:3],
-        column_direction=None if orientation is None else orientation[3:],
-        pixel_spacing=None if spacing is None or spacing.min() <= 0 else (float(spacing[0]), float(spacing[1])),
+        row_direction=orientation[:3],
+        column_direction=orientation[3:],
+        pixel_spacing=(float(spacing[0]), float(spacing[1])),
         rows=int(dataset.get("Rows") or 0),
         columns=int(dataset.get("Columns") or 0),
         frames=int(dataset.get("NumberOfFrames") or 1),
@@ -229,13 +242,13 @@ def _number(value: Any) -> float | None:
     return None
 
 
-def _numbers(value: Any, count: int) -> np.ndarray | None:
-    """Return a DICOM value as an array of that many finite numbers, or None."""
+def _numbers(value: Any, count: int) -> np.ndarray:
+    """Return a DICOM value as an array of that many numbers, NaN where it does not have them."""
     try:
         numbers = np.array([float(item) for item in _values(value)])
     except (TypeError, ValueError):
-        return None
-    return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
+        numbers = np.array([])
+    return numbers if numbers.shape == (count,) else np.full(count, np.nan)
 
 
 def _code(value: Any) -> str:

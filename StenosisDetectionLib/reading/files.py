@@ -127,7 +127,9 @@ def _check_nrrd(path: Path, name: str) -> None:
         raise InputError(f"{name} is not an NRRD file: give it the right extension or export it again")
     for line in lines:
         key, _, value = line.partition(":")
-        if key.strip().lower() in ("data file", "datafile") and not value.strip().upper().startswith("LIST"):
+        if key.strip().lower() not in ("data file", "datafile"):
+            continue
+        if not value.strip().upper().startswith("LIST") and "%" not in value:
             _require_data_file(path, value.strip(), name)
 
 
@@ -150,6 +152,8 @@ def _check_meta(path: Path, name: str) -> None:
     else:
         held = _require_data_file(path, data, name).stat().st_size
     try:
+        if fields.get("BinaryData", "true").lower() == "false":
+            return
         if fields.get("CompressedData", "").lower() == "true":
             expected = int(fields.get("CompressedDataSize", "0"))
         else:

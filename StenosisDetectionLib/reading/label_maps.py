@@ -82,7 +82,8 @@ def _segments(reader: sitk.ImageFileReader) -> list[_Segment]:
             _Segment(
                 name=fields["Name"].strip() or f"segment {number + 1}",
                 value=int(value) if value.isdigit() else 1,
-                layer=int(layer) if layer.isdigit() else 0,
+                # Files of older versions of Slicer hold one layer per segment and do not say so.
+                layer=int(layer) if layer.isdigit() else number,
             )
         )
         number += 1

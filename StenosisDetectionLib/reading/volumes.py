@@ -28,10 +28,10 @@ def read_volume(path: str | Path, report: StageReport = no_report) -> CTVolume:
     """
     path = Path(path).expanduser()
     name = shown_name(path)
-    if not path.exists():
-        raise InputError(f"{name} does not exist: check the path")
     report(0.0, "reading")
     try:
+        if not path.exists():
+            raise InputError(f"{name} does not exist: check the path")
         if path.is_dir() or (image_format(path) is None and is_dicom(path)):
             volume = read_dicom(path, report)
         elif image_format(path) is not None:
@@ -40,8 +40,8 @@ def read_volume(path: str | Path, report: StageReport = no_report) -> CTVolume:
             raise InputError(f"{name} is empty: export or copy it again")
         else:
             raise InputError(f"{name} has no known format: give a DICOM folder or one of {', '.join(IMAGE_FORMATS)}")
-    except PermissionError:
-        raise InputError(f"{name} cannot be opened: its permissions forbid it") from None
+    except OSError:
+        raise InputError(f"{name} cannot be opened: check its name and its permissions") from None
     report(0.95, "checking the volume")
     volume = check_volume(volume)
     report(1.0, "volume read")
