@@ -21,6 +21,9 @@ MASK_SPACING_MM = 0.8
 CONTRAST_HU = 150.0
 """Blood below this attenuation carries no useful contrast."""
 
+_MARGIN_LOW_MM = np.array([55.0, 55.0, 75.0])
+_MARGIN_HIGH_MM = np.array([55.0, 55.0, 40.0])
+
 
 @dataclass(frozen=True, eq=False)
 class Aorta:
@@ -34,7 +37,8 @@ class Aorta:
     centerline_ras : (N, 3) axis from the annulus upwards.
     directions : (N, 3) unit vectors along the axis, upwards.
     radius_mm : (N,) equivalent radius of the cross-sections.
-    attenuation_hu : median attenuation of its blood; without an aorta an estimate of the blood's, or None.
+    attenuation_hu : median attenuation of its blood; without an aorta an estimate of the blood's, NaN when
+        the volume shows no soft tissue.
     noise_hu : standard deviation of the original voxels in it, slow gradients removed; None when unknown.
     flags : `aorta_not_found`, `no_contrast`, `aortic_root_incomplete`.
     """
@@ -45,7 +49,7 @@ class Aorta:
     centerline_ras: np.ndarray
     directions: np.ndarray
     radius_mm: np.ndarray
-    attenuation_hu: float | None
+    attenuation_hu: float
     noise_hu: float | None
     flags: tuple[str, ...] = ()
 
@@ -72,9 +76,8 @@ def find_aorta(volume: CTVolume, report: StageReport = no_report) -> Aorta:
     if track is None:
         return _not_found(grid, tracks)
     report(0.6, "following the aorta to its root")
-    middle = np.median(track.centers_ras, axis=0)
-    low = np.minimum(track.centers_ras.min(axis=0), middle) - [55.0, 55.0, 75.0]
-    high = np.maximum(track.centers_ras.max(axis=0), middle) + [55.0, 55.0, 40.0]
+    low = track.centers_ras.min(axis=0) - _MARGIN_LOW_MM
+    high = track.centers_ras.max(axis=0) + _MARGIN_HIGH_MM
     fine = resample_to_ras(volume, MASK_SPACING_MM, low, high)
     sections = follow_aorta(fine, track, lambda fraction, message: report(0.6 + 0.25 * fraction, message))
     if len(sections.centers_ras) < 5:
@@ -154,7 +157,7 @@ def _measured(volume: CTVolume, fine: RasGrid, sections: AorticSections) -> Aort
     depth = ndimage.distance_transform_edt(mask) * fine.spacing_mm
     core = depth > min(3.0, 0.6 * float(depth.max()))
     hu, points = _original_voxels(volume, RasGrid(core, grid.spacing_mm, grid.origin_ras))
-    attenuation = float(np.median(hu)) if len(hu) else None
+    attenuation = float(np.median(hu))
     flags = () if sections.complete else ("aortic_root_incomplete",)
     return Aorta(
         found=True,
@@ -210,13 +213,13 @@ def _not_found(grid: RasGrid, tracks: list[DiscTrack]) -> Aorta:
     """Return an `Aorta` that was not found, with the best estimate of the attenuation of the blood."""
     vessels = [track for track in tracks if _shape_score(track) > 0.1]
     if vessels:
-        attenuation: float | None = float(np.median(vessels[0].attenuation_hu))
+        attenuation = float(np.median(vessels[0].attenuation_hu))
         flags: tuple[str, ...] = ("aorta_not_found",)
     else:
         # without contrast the blood is part of the peak of soft tissue
         soft = grid.voxels[(grid.voxels > 0.0) & (grid.voxels < CONTRAST_HU)]
         counts, edges = np.histogram(soft, bins=75, range=(0.0, CONTRAST_HU))
-        attenuation = float(edges[np.argmax(counts)] + 1.0) if len(soft) else None
+        attenuation = float(edges[np.argmax(counts)] + 1.0) if len(soft) else float("nan")
         flags = ("aorta_not_found", "no_contrast")
     return Aorta(
         found=False,

@@ -82,7 +82,8 @@ def resample_to_ras(
     size = np.maximum(np.floor((high - low) / spacing_mm + 1e-6).astype(int) + 1, 1)
 
     # only the voxels of the box are copied
-    corners = grid_corners_ras(tuple(int(n) for n in size[::-1]), affine(np.full(3, spacing_mm), np.eye(3), low))
+    shape = (int(size[2]), int(size[1]), int(size[0]))
+    corners = grid_corners_ras(shape, affine(np.full(3, spacing_mm), np.eye(3), low))
     ijk = transform_points(np.linalg.inv(volume.ijk_to_ras), corners)
     shape_ijk = np.array(volume.voxels.shape[::-1])
     first = np.clip(np.floor(ijk.min(axis=0)).astype(int) - 3, 0, shape_ijk - 1)
@@ -106,3 +107,23 @@ def resample_to_ras(
     resampler.SetDefaultPixelValue(OUTSIDE_HU)
     resampler.SetUseNearestNeighborExtrapolator(False)
     return RasGrid(sitk.GetArrayFromImage(resampler.Execute(image)), spacing_mm, low)
+
+
+def resample_mask(
+    mask: np.ndarray, ijk_to_ras: np.ndarray, shape_kji: tuple[int, ...], to_ijk_to_ras: np.ndarray
+) -> np.ndarray:
+    """Return a bool mask resampled to another grid, its surface interpolated linearly."""
+    image = sitk.Cast(as_image(mask.astype(np.uint8), ijk_to_ras), sitk.sitkFloat32)
+    spacing = np.array(spacing_of(to_ijk_to_ras))
+    result = sitk.Resample(
+        image,
+        [int(n) for n in shape_kji[::-1]],
+        sitk.Transform(),
+        sitk.sitkLinear,
+        [float(x) for x in np.asarray(to_ijk_to_ras)[:3, 3]],
+        [float(s) for s in spacing],
+        [float(d) for d in (np.asarray(to_ijk_to_ras)[:3, :3] / spacing).ravel()],
+        0.0,
+        sitk.sitkFloat32,
+    )
+    return np.asarray(sitk.GetArrayFromImage(result) >= 0.5)

@@ -1,0 +1,102 @@
+"""A label map of the user as the segmentation: any grid, any labels.
+
+In: a `LabelMap` and the CT volume it belongs to. Out: a `LumenSegmentation` on the grid of the label map, cut to what
+it contains. Segments are told apart by their names; without names, the thick part is the aorta.
+"""
+
+import numpy as np
+
+from ..errors import InputError
+from ..geometry import grid_corners_ras, shifted, spacing_of, transform_points
+from ..study import CTVolume, LabelMap, LumenSegmentation, ModelInfo
+from .aorta import Aorta
+from .grid import resample_mask
+
+MODEL = ModelInfo("given", "1.0")
+
+AORTA_RADIUS_MM = 4.5
+"""In a label map without names, what holds a ball of this radius is aorta."""
+
+_NOT_LUMEN = ("plaque", "calcium", "calcification", "myocard", "ventric", "atrium", "vein", "heart")
+_MARGIN_MM = 5.0
+
+
+def segmentation_from_labels(label_map: LabelMap, volume: CTVolume, aorta: Aorta | None = None) -> LumenSegmentation:
+    """Return the segmentation a user gives.
+
+    Parameters
+    ----------
+    label_map : on any grid; every label is lumen except those whose names speak of the aorta, of plaque or of parts
+        of the heart. A map without such names is split by thickness.
+    volume : the CT, to check that both lie at the same place.
+    aorta : gives the aorta when the label map has none.
+
+    Raises
+    ------
+    InputError : the label map is empty, holds no lumen or does not overlap the volume.
+    """
+    values = np.unique(label_map.labels)
+    values = values[values > 0]
+    if not len(values):
+        raise InputError("the segmentation is empty: give a label map with the coronary lumen in it")
+    names = {int(value): label_map.names.get(int(value), "").lower() for value in values}
+    aorta_values = [value for value, name in names.items() if "aort" in name]
+    other_values = [value for value, name in names.items() if any(word in name for word in _NOT_LUMEN)]
+    lumen_values = [value for value in names if value not in aorta_values and value not in other_values]
+    lumen = np.isin(label_map.labels, lumen_values)
+    own_aorta = np.isin(label_map.labels, aorta_values)
+    if not lumen.any():
+        raise InputError("the segmentation holds no coronary lumen: name its segments after vessels (LM, LAD, ...)")
+    _check_overlap(lumen, label_map.ijk_to_ras, volume)
+
+    low, high = _box(lumen | own_aorta, label_map.ijk_to_ras, aorta if not aorta_values else None)
+    cut = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    lumen, own_aorta = lumen[cut], own_aorta[cut]
+    matrix = shifted(label_map.ijk_to_ras, (float(low[2]), float(low[1]), float(low[0])))
+    if not aorta_values:
+        spacing = spacing_of(matrix)
+        thick = _thick(lumen, (spacing[2], spacing[1], spacing[0]))
+        lumen, own_aorta = lumen & ~thick, thick
+        if not lumen.any():
+            raise InputError("the segmentation holds no coronary lumen, only thick parts such as the aorta")
+        if aorta is not None and aorta.found and not thick.any():
+            own_aorta = resample_mask(aorta.mask, aorta.ijk_to_ras, lumen.shape, matrix) & ~lumen
+    flags = () if own_aorta.any() else ("aorta_not_found",)
+    return LumenSegmentation(lumen, own_aorta, matrix, MODEL, flags)
+
+
+def _check_overlap(lumen: np.ndarray, ijk_to_ras: np.ndarray, volume: CTVolume) -> None:
+    """Refuse a label map none of whose lumen lies inside the volume."""
+    where = np.argwhere(lumen)
+    where = where[:: 1 + len(where) // 20_000]
+    ijk = transform_points(np.linalg.inv(volume.ijk_to_ras), transform_points(ijk_to_ras, where[:, ::-1]))
+    inside = ((ijk >= -0.5) & (ijk <= np.array(volume.size_ijk) - 0.5)).all(axis=1)
+    if not inside.any():
+        raise InputError(
+            "the segmentation does not overlap the volume: give the label map that was drawn on this study"
+        )
+
+
+def _box(mask: np.ndarray, ijk_to_ras: np.ndarray, aorta: Aorta | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and the last voxel (k, j, i) of what is wanted of the grid: the mask and the aorta near it."""
+    where = np.argwhere(mask)
+    low, high = where.min(axis=0), where.max(axis=0)
+    margin = np.ceil(_MARGIN_MM / np.array(spacing_of(ijk_to_ras)[::-1])).astype(int)
+    if aorta is not None and aorta.found:
+        corners = grid_corners_ras(aorta.mask.shape, aorta.ijk_to_ras)
+        kji = transform_points(np.linalg.inv(ijk_to_ras), corners)[:, ::-1]
+        low = np.minimum(low, np.floor(kji.min(axis=0)).astype(int))
+        high = np.maximum(high, np.ceil(kji.max(axis=0)).astype(int))
+    return np.maximum(low - margin, 0), np.minimum(high + margin + 1, mask.shape)
+
+
+def _thick(mask: np.ndarray, spacing_kji: tuple[float, float, float]) -> np.ndarray:
+    """Return the opening of a mask with a ball of `AORTA_RADIUS_MM`, its largest component only."""
+    from scipy import ndimage
+
+    core = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_kji)[1:-1, 1:-1, 1:-1] > AORTA_RADIUS_MM
+    labels, count = ndimage.label(core)
+    if count == 0:
+        return np.zeros_like(mask)
+    core = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    return (ndimage.distance_transform_edt(~core, sampling=spacing_kji) <= AORTA_RADIUS_MM) & mask
