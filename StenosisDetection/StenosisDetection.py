@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import ctk  # noqa: F401  (registers the CTK widgets that the .ui file uses)
@@ -12,7 +13,7 @@ import numpy as np
 import qt
 import slicer
 import vtk
-from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -35,7 +36,7 @@ from StenosisDetectionLib.gui.run_view import RunView
 from StenosisDetectionLib.gui.texts import error_line
 from StenosisDetectionLib.gui.worker import Worker
 from StenosisDetectionLib.options import AnalysisOptions
-from StenosisDetectionLib.progress import Progress, ProgressCallback
+from StenosisDetectionLib.progress import Progress, ProgressCallback, stage_report
 from StenosisDetectionLib.study import CTVolume, LabelMap, StudyResult
 
 DEVICE_SETTING = "StenosisDetection/Device"
@@ -115,7 +116,8 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.logic: StenosisDetectionLogic | None = None
         self._parameterNode: StenosisDetectionParameterNode | None = None
         self._parameterNodeGuiTag: int | None = None
-        self._workVolumeNode: vtkMRMLScalarVolumeNode | None = None
+        self._workNodes: tuple[vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode | None] | None = None
+        self._shownVolumeNode: vtkMRMLScalarVolumeNode | None = None
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     # Life of the panel
@@ -129,7 +131,7 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
         self.logic = StenosisDetectionLogic()
         self._run = RunView(self.ui, _, self._onWorkEnded)
-        self._results = ResultsView(self.ui, _("No result yet."), self.logic.jumpTo)
+        self._results = ResultsView(self.ui, _("No result yet."), self._goToLesion)
         self._fillModels()
         self._fillDevices()
         self.ui.modelComboBox.connect("currentIndexChanged(int)", self._onModelChanged)
@@ -165,6 +167,7 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self._stopWork()
         self.setParameterNode(None)
         self._results.clear()
+        self._shownVolumeNode = None
 
     def onSceneEndClose(self, caller=None, event=None) -> None:
         if self.parent.isEntered:
@@ -252,13 +255,12 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         try:
             ensureTorch()
             options = AnalysisOptions(model=self._parameterNode.model, device=self.ui.deviceComboBox.currentData)
-            volumeNode = self._parameterNode.inputVolume
-            with slicer.util.WaitCursor():
-                volume, labelMap = self.logic.readNodes(volumeNode, self._parameterNode.inputSegmentation)
+            nodes = (self._parameterNode.inputVolume, self._parameterNode.inputSegmentation)
+            volume, labelMap = self.logic.readNodes(*nodes)
         except Exception as error:
             self._run.show_error(error)
             return
-        self._workVolumeNode = volumeNode
+        self._workNodes = nodes
         analyze = self.logic.analyze
         self._run.start(lambda progress: analyze(volume, labelMap, options, progress))
         self._updateButtons()
@@ -274,19 +276,25 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self._run.show_error(worker.error)
         elif worker.cancelled or worker.cancel_requested:
             self._run.show_status(_("Cancelled: the scene is as it was."))
-        elif not slicer.mrmlScene.IsNodePresent(self._workVolumeNode):
-            self._run.show_status(_("The volume was removed during the analysis, so its result was dropped."))
+        elif any(node is not None and not slicer.mrmlScene.IsNodePresent(node) for node in self._workNodes):
+            self._run.show_status(_("The input was removed during the analysis, so its result was dropped."))
         else:
-            self._showStudy(worker.result)
-        self._workVolumeNode = None
+            self._showStudy(worker.result, *self._workNodes)
+        self._workNodes = None
         self._updateButtons()
 
-    def _showStudy(self, study: StudyResult) -> None:
+    def _showStudy(
+        self,
+        study: StudyResult,
+        volumeNode: vtkMRMLScalarVolumeNode,
+        segmentationNode: vtkMRMLSegmentationNode | None,
+    ) -> None:
         try:
-            with slicer.util.WaitCursor(), slicer.util.RenderBlocker():
-                self.logic.showStudy(study, self._workVolumeNode)
+            with slicer.util.RenderBlocker():
+                self.logic.showStudy(study, volumeNode, segmentationNode)
+                self._shownVolumeNode = volumeNode
                 self._results.show(study)
-                slicer.util.setSliceViewerLayers(background=self._workVolumeNode)
+                slicer.util.setSliceViewerLayers(background=volumeNode)
                 layoutManager = slicer.app.layoutManager()
                 if layoutManager is not None:  # there is none without a main window
                     layoutManager.resetThreeDViews()
@@ -296,10 +304,16 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self._run.show_status(_("Done. Click a lesion to go there."))
         self._fillDevices()  # PyTorch is loaded now and knows the devices
 
+    def _goToLesion(self, positionRas: tuple[float, float, float]) -> None:
+        """Show a lesion of the shown study, wherever a transform has moved its volume since."""
+        world = [0.0, 0.0, 0.0]
+        self._shownVolumeNode.TransformPointToWorld(positionRas, world)
+        self.logic.jumpTo(tuple(world))
+
     def _stopWork(self) -> None:
         """Cancel running work and wait until it has stopped."""
         if self._run.stop():
-            self._workVolumeNode = None
+            self._workNodes = None
             self._run.hide_progress()
             self._run.show_status(_("Cancelled: the scene is as it was."))
             self._updateButtons()
@@ -320,7 +334,7 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         segmentationNode: vtkMRMLSegmentationNode | None = None,
         options: AnalysisOptions | None = None,
         progress: ProgressCallback | None = None,
-    ) -> dict[str, vtkMRMLNode | list[vtkMRMLNode]]:
+    ) -> dict[str, object]:
         """Analyze a volume and add the result to the scene; return its nodes by role.
 
         With a segmentation of the coronary lumen the network is not run: tree and measurements come from it.
@@ -328,7 +342,8 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         Raises InputError, with one line that says what to do, when an input cannot be used.
         """
         volume, labelMap = self.readNodes(volumeNode, segmentationNode)
-        return self.showStudy(self.analyze(volume, labelMap, options, progress), volumeNode)
+        study = self.analyze(volume, labelMap, options, progress)
+        return self.showStudy(study, volumeNode, segmentationNode)
 
     def measure(
         self,
@@ -336,7 +351,7 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         segmentationNode: vtkMRMLSegmentationNode,
         options: AnalysisOptions | None = None,
         progress: ProgressCallback | None = None,
-    ) -> dict[str, vtkMRMLNode | list[vtkMRMLNode]]:
+    ) -> dict[str, object]:
         """Measure a volume with a given segmentation, for example after correcting it; return the nodes by role."""
         if segmentationNode is None:
             raise InputError("no segmentation was given: choose the segmentation of the coronary lumen")
@@ -362,11 +377,13 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         paths = [Path(path) for path in inputs]
         outcomes: list[dict[str, str | None]] = []
         for index, path in enumerate(paths):
-            watch = progress and _partOfBatch(progress, index, len(paths), path.name)
+            watch = _partOfBatch(progress, index, len(paths), path.name) if progress else None
             outcome: dict[str, str | None] = {"input": path.name, "report": None, "error": None}
             try:
-                study = self.analyze(read_volume(path), None, options, watch)
-                outcome["report"] = str(write_case(study, outputFolder, overwrite))
+                volume = read_volume(path, stage_report(watch, "reading", 0.0, 0.0))
+                study = self.analyze(volume, None, options, watch)
+                report = write_case(study, outputFolder, overwrite, stage_report(watch, "writing", 1.0, 1.0))
+                outcome["report"] = str(report)
             except Cancelled:
                 raise
             except Exception as error:
@@ -384,52 +401,60 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         progress: ProgressCallback | None = None,
     ) -> StudyResult:
         """Analyze arrays; touches no node, so it may run in a thread."""
-        from StenosisDetectionLib.pipeline import analyze
-        from StenosisDetectionLib.reading import check_volume
-
         if importlib.util.find_spec("torch") is None:
             raise InputError(TORCH_MISSING)
-        return analyze(check_volume(volume), options or AnalysisOptions(), progress, labelMap)
+        from StenosisDetectionLib.pipeline import analyze
+
+        return analyze(volume, options, progress, labelMap)
 
     def readNodes(
         self, volumeNode: vtkMRMLScalarVolumeNode, segmentationNode: vtkMRMLSegmentationNode | None = None
     ) -> tuple[CTVolume, LabelMap | None]:
-        """Copy the nodes that `analyze` needs to arrays."""
+        """Copy what `analyze` needs of the nodes, in the coordinates of the nodes themselves."""
         volume = self.volumeFromNode(volumeNode)
         if segmentationNode is None:
             return volume, None
-        return volume, self.labelMapFromSegmentation(segmentationNode, volumeNode)
+        if segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
+            raise InputError("volume and segmentation are under different transforms: put both under the same one")
+        return volume, self.labelMapFromSegmentation(segmentationNode)
 
     def volumeFromNode(self, volumeNode: vtkMRMLScalarVolumeNode) -> CTVolume:
-        """Copy the voxels and the geometry of a volume node, with the linear transforms it is under."""
-        from StenosisDetectionLib.scene.inputs import volume_from_node
+        """Copy the voxels and the geometry of a volume node, and its modality where DICOM said it."""
+        from StenosisDetectionLib.scene import volume_of_node
 
-        return volume_from_node(volumeNode)
+        volume = volume_of_node(volumeNode)
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+        attribute = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
+        modality = hierarchy.GetItemAttribute(hierarchy.GetItemByDataNode(volumeNode), attribute)
+        return replace(volume, modality=modality) if modality else volume
 
-    def labelMapFromSegmentation(
-        self, segmentationNode: vtkMRMLSegmentationNode, volumeNode: vtkMRMLScalarVolumeNode
-    ) -> LabelMap:
-        """Copy the segments of a node as named labels on the voxels of the volume."""
-        from StenosisDetectionLib.scene.inputs import label_map_from_segmentation
+    def labelMapFromSegmentation(self, segmentationNode: vtkMRMLSegmentationNode) -> LabelMap:
+        """Copy the segments of a node as named labels."""
+        from StenosisDetectionLib.scene import label_map_of_segmentation
 
-        return label_map_from_segmentation(segmentationNode, volumeNode)
+        return label_map_of_segmentation(segmentationNode)
 
     def showStudy(
-        self, study: StudyResult, volumeNode: vtkMRMLScalarVolumeNode
-    ) -> dict[str, vtkMRMLNode | list[vtkMRMLNode]]:
-        """Add the nodes of a result to the scene, all or none; return them by role."""
-        from StenosisDetectionLib.scene import build_scene
+        self,
+        study: StudyResult,
+        volumeNode: vtkMRMLScalarVolumeNode,
+        segmentationNode: vtkMRMLSegmentationNode | None = None,
+    ) -> dict[str, object]:
+        """Add the nodes of a result to the scene, all or none, in place of an earlier one; return them by role.
 
-        scene = slicer.mrmlScene
-        before = {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
-        try:
-            return build_scene(study, scene, volumeNode).as_dict()
-        except Exception:
-            nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
-            for node in nodes:
-                if node.GetID() not in before:
-                    scene.RemoveNode(node)
-            raise
+        The segmentation that was measured stays, hidden, even when it was part of that earlier result: the user may
+        have drawn in it.
+        """
+        from StenosisDetectionLib.scene import build_scene
+        from StenosisDetectionLib.scene.nodes import ROLE_ATTRIBUTE
+
+        if segmentationNode is not None and segmentationNode.GetAttribute(ROLE_ATTRIBUTE):
+            segmentationNode.RemoveAttribute(ROLE_ATTRIBUTE)
+            segmentationNode.SetName(slicer.mrmlScene.GenerateUniqueName(_("Corrected segmentation")))
+        nodes = build_scene(study, slicer.mrmlScene, volumeNode).as_dict()
+        if segmentationNode is not None:
+            segmentationNode.SetDisplayVisibility(False)
+        return nodes
 
     def jumpTo(self, positionRas: tuple[float, float, float]) -> None:
         """Center all slice and 3-D views on a position in mm; the 3-D cameras keep their direction and distance."""

@@ -7,18 +7,13 @@ it, `cuda` is offered on trust and refused with a reason when it is used.
 import importlib.util
 import sys
 
+from ..devices import available_devices
+
 
 def device_choices() -> tuple[str, ...]:
     """Return the values of `AnalysisOptions.device` that make sense here, `auto` first."""
-    choices = ["auto", "cpu"]
-    torch = sys.modules.get("torch")
-    if torch is None:
-        if importlib.util.find_spec("torch") is not None:
-            choices.append("cuda")
-        return tuple(choices)
-    if torch.cuda.is_available():
-        count = torch.cuda.device_count()
-        choices += ["cuda"] if count == 1 else [f"cuda:{index}" for index in range(count)]
-    if torch.backends.mps.is_available():
-        choices.append("mps")
-    return tuple(choices)
+    if "torch" in sys.modules:
+        return ("auto", *available_devices())
+    if importlib.util.find_spec("torch") is not None:
+        return ("auto", "cuda", "cpu")
+    return ("auto", "cpu")

@@ -8,7 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from ..study import StudyResult
-from .texts import GRADE_COLORS, GRADE_COLUMN, LesionRow, cad_rads_line, lesion_rows, summary_line, warning_lines
+from .texts import (
+    GRADE_COLORS,
+    GRADE_COLUMN,
+    STENOSIS_COLUMN,
+    LesionRow,
+    cad_rads_line,
+    lesion_rows,
+    summary_line,
+    warning_lines,
+)
 
 
 class ResultsView:
@@ -19,6 +28,9 @@ class ResultsView:
         self._no_result = no_result
         self._on_lesion = on_lesion
         self._rows: tuple[LesionRow, ...] = ()
+        import qt
+
+        ui.lesionTable.sortByColumn(STENOSIS_COLUMN, qt.Qt.DescendingOrder)  # until the user sorts otherwise
         ui.lesionTable.connect("itemSelectionChanged()", self._chosen)
         # A second click on the chosen row goes there again.
         ui.lesionTable.connect("cellClicked(int,int)", self._chosen)

@@ -14,8 +14,8 @@ from ..writing.wording import flag_words, interval_percent, probability, segment
 UNREVIEWED = "software-suggested, unreviewed"
 """Stands beside every CAD-RADS category that no reader has signed."""
 
-GRADE_COLUMN = 2
-"""Which cell of a row holds the grade."""
+GRADE_COLUMN, STENOSIS_COLUMN = 2, 3
+"""Which cells of a row hold the grade and the diameter stenosis."""
 
 GRADE_COLORS = {
     "none": ((230, 230, 230), (27, 31, 36)),

@@ -1,0 +1,194 @@
+"""The CTK and qMRML widgets of the panel, and the loader of .ui files."""
+
+import xml.etree.ElementTree as ElementTree
+
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+
+from .pythonqt import Wrapped
+
+
+class qMRMLWidget(QtWidgets.QWidget):
+    mrmlSceneChanged = QtCore.Signal(object)
+
+    def setMRMLScene(self, scene):
+        self.mrmlSceneChanged.emit(scene)
+
+
+class ctkCollapsibleButton(QtWidgets.QAbstractButton):
+    """A header that shows or hides the widgets below it."""
+
+    contentsCollapsed = QtCore.Signal(bool)
+    HEADER = 22
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._collapsed = False
+        self.setContentsMargins(0, self.HEADER, 0, 0)
+        self.clicked.connect(lambda: self._collapse(not self._collapsed))
+
+    def _collapse(self, collapsed):
+        self._collapsed = collapsed
+        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
+            child.setVisible(not collapsed)
+        self.setMaximumHeight(self.HEADER if collapsed else 16777215)
+        self.contentsCollapsed.emit(collapsed)
+
+    collapsed = QtCore.Property(bool, lambda self: self._collapsed, _collapse)
+
+    def showEvent(self, event):
+        if self._collapsed:
+            self._collapse(True)  # children that the .ui file added after the property
+        super().showEvent(event)
+
+    def sizeHint(self):
+        hint = self.layout().totalSizeHint() if self.layout() else QtCore.QSize(100, 0)
+        return QtCore.QSize(hint.width(), self.HEADER if self._collapsed else hint.height())
+
+    def paintEvent(self, _event):
+        painter = QtWidgets.QStylePainter(self)
+        option = QtWidgets.QStyleOptionButton()
+        option.initFrom(self)
+        option.rect = QtCore.QRect(0, 0, self.width(), self.HEADER)
+        painter.drawControl(QtWidgets.QStyle.CE_PushButtonBevel, option)
+        arrow = QtWidgets.QStyleOption()
+        arrow.initFrom(self)
+        arrow.rect = QtCore.QRect(8, 7, 8, 8)
+        style = QtWidgets.QStyle
+        painter.drawPrimitive(style.PE_IndicatorArrowRight if self._collapsed else style.PE_IndicatorArrowDown, arrow)
+        painter.drawText(QtCore.QRect(24, 0, self.width(), self.HEADER), QtCore.Qt.AlignVCenter, self.text())
+
+
+class qMRMLNodeComboBox(QtWidgets.QWidget):
+    """A list of the nodes of some classes in a scene."""
+
+    currentNodeChanged = QtCore.Signal(object)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._scene, self._ids, self._tags = None, [], []
+        self._values = {"nodeTypes": [], "noneEnabled": False, "noneDisplay": "None", "showChildNodeTypes": True}
+        self._combo = QtWidgets.QComboBox()
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._combo)
+        self._combo.currentIndexChanged.connect(lambda index: self.currentNodeChanged.emit(self.currentNode()))
+
+    def _value(name, kind):  # makes the properties below
+        def write(self, value):
+            self._values[name] = value
+            self._fill()
+
+        return QtCore.Property(kind, lambda self: self._values.get(name), write)
+
+    nodeTypes = _value("nodeTypes", "QStringList")
+    noneEnabled = _value("noneEnabled", bool)
+    noneDisplay = _value("noneDisplay", str)
+    showChildNodeTypes = _value("showChildNodeTypes", bool)
+    addEnabled = _value("addEnabled", bool)
+    removeEnabled = _value("removeEnabled", bool)
+
+    def setMRMLScene(self, scene):
+        self._scene = scene
+        if scene is not None:
+            for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent):
+                self._tags.append(scene.AddObserver(event, lambda caller, name: self._fill()))
+        self._fill()
+
+    def _fill(self):
+        chosen = self.currentNode()
+        self._combo.blockSignals(True)
+        self._combo.clear()
+        self._ids = []
+        if self._values["noneEnabled"]:
+            self._ids.append(None)
+            self._combo.addItem(self._values["noneDisplay"])
+        for index in range(self._scene.GetNumberOfNodes() if self._scene else 0):
+            node = self._scene.GetNthNode(index)
+            if node is not None and node.GetClassName() in self._values["nodeTypes"]:
+                self._ids.append(node.GetID())
+                self._combo.addItem(node.GetName())
+        self._combo.blockSignals(False)
+        self.setCurrentNode(chosen)
+        if self.currentNode() is not chosen:
+            self.currentNodeChanged.emit(self.currentNode())
+
+    def currentNode(self):
+        index = self._combo.currentIndex()
+        known = self._scene is not None and 0 <= index < len(self._ids) and self._ids[index] is not None
+        return self._scene.GetNodeByID(self._ids[index]) if known else None
+
+    def setCurrentNode(self, node):
+        identifier = node.GetID() if node is not None else None
+        if identifier in self._ids:
+            self._combo.setCurrentIndex(self._ids.index(identifier))
+        elif not self._values["noneEnabled"]:
+            self._combo.setCurrentIndex(-1)
+
+
+CUSTOM = (qMRMLWidget, ctkCollapsibleButton, qMRMLNodeComboBox)
+
+
+def load_ui(path, table):
+    """Load a .ui file as Slicer does, after checking that Slicer's classes have what the file names."""
+    tree = ElementTree.parse(path)
+    root = tree.getroot()
+    problems = list(unknown_names(root, table))
+    if problems:
+        raise RuntimeError(f"unknown in Slicer: {problems}")
+    connections = root.find("connections")
+    root.remove(connections)
+    loader = QtUiTools.QUiLoader()
+    for widget_class in CUSTOM:
+        loader.registerCustomWidget(widget_class)
+    buffer = QtCore.QBuffer()
+    buffer.setData(QtCore.QByteArray(ElementTree.tostring(root)))
+    buffer.open(QtCore.QIODevice.ReadOnly)
+    widget = loader.load(buffer)
+    if widget is None:
+        raise RuntimeError(loader.errorString())
+    for connection in connections:
+        sender, signal, receiver, slot = (connection.findtext(key) for key in ("sender", "signal", "receiver", "slot"))
+        source = widget if widget.objectName() == sender else widget.findChild(QtCore.QObject, sender)
+        target = widget.findChild(QtCore.QObject, receiver)
+        getattr(source, signal.partition("(")[0]).connect(getattr(target, slot.partition("(")[0]))
+    return Wrapped(table, widget)
+
+
+def unknown_names(root, table):
+    """Yield what a .ui file sets or connects that Slicer's class of the widget does not have."""
+    classes = {element.get("name"): element.get("class") for element in root.iter("widget")}
+    for element in root.iter("widget"):
+        properties = table.properties(element.get("class"))
+        for item in element.findall("property"):
+            if item.get("stdset") != "0" and item.get("name") not in properties:
+                yield f"{element.get('class')}.{item.get('name')}"
+    for connection in root.iter("connection"):
+        sender, signal, receiver, slot = (connection.findtext(key) for key in ("sender", "signal", "receiver", "slot"))
+        if signal not in table.signals(classes[sender]):
+            yield f"{classes[sender]}.{signal}"
+        if slot.partition("(")[0] not in table.callables(classes[receiver]):
+            yield f"{classes[receiver]}.{slot}"
+
+
+class ModuleParent(QtWidgets.QWidget):
+    """The widget that Slicer gives a module's panel; `isEntered` tells whether the user sees it."""
+
+    isEntered = QtCore.Property(bool, lambda self: True)
+
+
+def make_parent():
+    parent = ModuleParent()
+    QtWidgets.QVBoxLayout(parent)
+    return parent
+
+
+def application(settings_folder):
+    """Return the one Qt application, with settings in a folder of the test."""
+    app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["test", "-platform", "offscreen"])
+    app.setStyle("Fusion")
+    app.setStyleSheet("")
+    app.setPalette(QtGui.QPalette(QtGui.QColor(239, 239, 239)))
+    app.setOrganizationName("test")
+    QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
+    QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, str(settings_folder))
+    return app

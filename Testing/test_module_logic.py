@@ -1,0 +1,272 @@
+"""StenosisDetectionLogic on the nodes of slicer-core."""
+
+import dataclasses
+import sys
+import types
+
+import numpy as np
+import pytest
+from studies import oblique_affine, small_study
+
+from StenosisDetectionLib.errors import Cancelled, InputError
+from StenosisDetectionLib.progress import Progress
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+vtk = pytest.importorskip("vtk")
+
+
+@pytest.fixture
+def module(repository):
+    from slicer_stand_in.install import installed
+
+    with installed(repository / "StenosisDetection" / "StenosisDetection.py") as module:
+        yield module
+
+
+@pytest.fixture
+def logic(module):
+    return module.StenosisDetectionLogic()
+
+
+@pytest.fixture
+def analyzed(monkeypatch):
+    """Replace the pipeline by one that gives the small study; return the calls it got."""
+    calls = []
+
+    def analyze(volume, options=None, progress=None, segmentation=None):
+        calls.append((volume, options, segmentation))
+        if progress is not None:
+            progress(Progress("segmentation", 0.5, "half"))
+        return dataclasses.replace(small_study(), volume=volume)
+
+    pipeline = types.SimpleNamespace(analyze=analyze)
+    monkeypatch.setitem(sys.modules, "StenosisDetectionLib.pipeline", pipeline)
+    return calls
+
+
+def _volume_node():
+    volume = small_study().volume
+    return slicer.util.addVolumeFromArray(volume.voxels, volume.ijk_to_ras, "CT")
+
+
+def _segmentation_node(volume_node, labels, names):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Drawn")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+    for value, name in names.items():
+        identifier = node.GetSegmentation().AddEmptySegment(name, name)
+        array = (labels == value).astype(np.uint8)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, identifier, volume_node)
+    return node
+
+
+def test_volume_from_node_copies_voxels_and_geometry(logic):
+    node = _volume_node()
+    volume = logic.volumeFromNode(node)
+    assert volume.voxels.dtype == np.float32
+    assert np.array_equal(volume.voxels, small_study().volume.voxels)
+    assert np.allclose(volume.ijk_to_ras, oblique_affine())
+    assert volume.modality == "CT"
+    volume.voxels[...] = 0
+    assert slicer.util.arrayFromVolume(node).any()
+
+
+def test_modality_comes_from_the_subject_hierarchy(logic):
+    node = _volume_node()
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = tree.CreateItem(tree.GetSceneItemID(), node)
+    tree.SetItemAttribute(item, "DICOM.Modality", "MR")
+    assert logic.volumeFromNode(node).modality == "MR"
+
+
+@pytest.mark.parametrize("node_class", [None, "vtkMRMLScalarVolumeNode"])
+def test_no_volume_or_no_voxels_is_refused(logic, node_class):
+    node = slicer.mrmlScene.AddNewNodeByClass(node_class) if node_class else None
+    with pytest.raises(InputError, match="empty"):
+        logic.process(node)
+
+
+def test_process_adds_the_nodes_of_the_result(logic, analyzed):
+    node = _volume_node()
+    seen = []
+    results = logic.process(node, progress=seen.append)
+    assert [progress.fraction for progress in seen] == [0.5]
+    (volume, options, segmentation) = analyzed[0]
+    assert np.array_equal(volume.voxels, small_study().volume.voxels)
+    assert options is None
+    assert segmentation is None
+    assert results["volume"] is node
+    assert results["segmentation"].GetScene() is slicer.mrmlScene
+    assert sorted(results["curves"]) == ["LAD", "LM", "RCA"]
+    lesions = small_study().lesions
+    assert results["lesions"].GetNumberOfControlPoints() == len(lesions)
+    assert np.allclose(results["lesions"].GetNthControlPointPositionWorld(0), lesions[0].position_ras, atol=1e-6)
+
+
+def test_measure_passes_the_named_segments_on(logic, analyzed):
+    node = _volume_node()
+    labels = np.zeros(slicer.util.arrayFromVolume(node).shape, dtype=np.uint8)
+    labels[5:9, 6:10, 7:20] = 1
+    labels[12:16, 20:24, 8:30] = 2
+    drawn = _segmentation_node(node, labels, {1: "left", 2: "right"})
+    logic.measure(node, drawn)
+    label_map = analyzed[0][2]
+    assert label_map.names == {1: "left", 2: "right"}
+    # The same places in RAS, on whatever grid the label map has.
+    for value in (1, 2):
+        for array, affine in ((labels, oblique_affine()), (label_map.labels, label_map.ijk_to_ras)):
+            index = np.argwhere(array == value)[:, ::-1]
+            points = index @ affine[:3, :3].T + affine[:3, 3]
+            if array is labels:
+                expected = points
+        assert np.allclose(np.sort(points, axis=0), np.sort(expected, axis=0), atol=1e-6)
+
+
+def test_measure_needs_a_segmentation(logic, analyzed):
+    with pytest.raises(InputError, match="segmentation"):
+        logic.measure(_volume_node(), None)
+    assert analyzed == []
+
+
+def test_different_transforms_are_refused(logic, analyzed):
+    node = _volume_node()
+    labels = np.ones(slicer.util.arrayFromVolume(node).shape, dtype=np.uint8)
+    drawn = _segmentation_node(node, labels, {1: "all"})
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    drawn.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(InputError, match="transform"):
+        logic.measure(node, drawn)
+    assert analyzed == []
+
+
+def test_a_corrected_result_is_measured_and_kept(logic, analyzed):
+    node = _volume_node()
+    first = logic.process(node)["segmentation"]
+    second = logic.measure(node, first)["segmentation"]
+    assert slicer.mrmlScene.IsNodePresent(first)
+    assert second is not first
+    assert first.GetName() != second.GetName()
+    assert not first.GetDisplayVisibility()
+    assert second.GetDisplayVisibility()
+    third = logic.process(node)["segmentation"]
+    assert slicer.mrmlScene.IsNodePresent(first)  # no longer part of any result
+    assert not slicer.mrmlScene.IsNodePresent(second)
+    assert slicer.mrmlScene.IsNodePresent(third)
+
+
+def test_cancelling_leaves_the_scene_as_it_was(logic, analyzed):
+    node = _volume_node()
+    before = slicer.mrmlScene.GetNumberOfNodes()
+
+    def cancel(_progress):
+        raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        logic.process(node, progress=cancel)
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+
+
+def test_jump_centers_slices_and_cameras(logic):
+    for name, orientation in (("Red", "Axial"), ("Green", "Coronal"), ("Yellow", "Sagittal")):
+        view = slicer.vtkMRMLSliceNode()
+        view.SetSingletonTag(name)
+        view.SetLayoutName(name)
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(slicer.mrmlScene)
+        slicer.mrmlScene.AddNode(view).SetOrientation(orientation)
+    camera = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLCameraNode")
+    camera.SetFocalPoint(0, 0, 0)
+    camera.SetPosition(0, 300, 0)
+    logic.jumpTo((11.0, -22.0, 33.0))
+    for name in ("Red", "Green", "Yellow"):
+        view = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode")
+        matrix = view.GetSliceToRAS()
+        assert np.allclose([matrix.GetElement(i, 3) for i in range(3)], (11.0, -22.0, 33.0))
+    assert camera.GetFocalPoint() == (11.0, -22.0, 33.0)
+    assert camera.GetPosition() == (11.0, 278.0, 33.0)
+
+
+def test_batch_goes_on_after_a_bad_input(logic, monkeypatch, tmp_path):
+    import StenosisDetectionLib.reading as reading
+    import StenosisDetectionLib.writing as writing
+
+    def read_volume(path, report):
+        report(0.5, "reading")
+        if path.stem == "bad":
+            raise InputError("bad.nrrd is no CT volume: choose another file")
+        if path.stem == "broken":
+            raise ZeroDivisionError("oops")
+        return small_study().volume
+
+    def write_case(study, folder, overwrite, report):
+        path = folder / study.case_id / "report.json"
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+        return path
+
+    monkeypatch.setattr(reading, "read_volume", read_volume)
+    monkeypatch.setattr(writing, "write_case", write_case)
+    count = iter(range(10))
+    monkeypatch.setattr(
+        type(logic),
+        "analyze",
+        lambda self, volume, *rest: dataclasses.replace(small_study(), case_id=f"c{next(count)}"),
+    )
+    seen = []
+    names = ["a.nrrd", "bad.nrrd", "broken.nrrd", "b.nrrd"]
+    outcomes = logic.runBatch([tmp_path / name for name in names], tmp_path / "out", progress=seen.append)
+    assert [outcome["input"] for outcome in outcomes] == names
+    assert [outcome["error"] for outcome in outcomes] == [
+        None,
+        "bad.nrrd is no CT volume: choose another file",
+        "Unexpected error (ZeroDivisionError: oops)",
+        None,
+    ]
+    assert [outcome["report"] for outcome in outcomes] == [
+        str(tmp_path / "out" / "c0" / "report.json"),
+        None,
+        None,
+        str(tmp_path / "out" / "c1" / "report.json"),
+    ]
+    assert [progress.fraction for progress in seen] == pytest.approx([0.0, 0.25, 0.5, 0.75])
+    assert all(name in progress.message for name, progress in zip(names, seen, strict=True))
+
+
+def test_batch_stops_when_cancelled(logic, monkeypatch, tmp_path):
+    import StenosisDetectionLib.reading as reading
+
+    read = []
+
+    def read_volume(path, report):
+        read.append(path)
+        report(0.0, "")
+
+    def cancel(_progress):
+        raise Cancelled("cancelled")
+
+    monkeypatch.setattr(reading, "read_volume", read_volume)
+    with pytest.raises(Cancelled):
+        logic.runBatch([tmp_path / "a.nrrd", tmp_path / "b.nrrd"], tmp_path, progress=cancel)
+    assert len(read) == 1
+
+
+def test_parameter_node_has_the_defaults_of_the_options(module, logic):
+    parameters = logic.getParameterNode()
+    assert parameters.inputVolume is None
+    assert parameters.inputSegmentation is None
+    assert parameters.model == module.AnalysisOptions.model
+
+
+def test_missing_torch_is_one_line(module, logic, monkeypatch):
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="PyTorch"):
+        logic.analyze(small_study().volume)
+    with pytest.raises(InputError, match="PyTorch"):
+        module.ensureTorch()
+
+
+def test_the_module_describes_itself(module, repository):
+    parent = types.SimpleNamespace(path=str(repository))
+    module.StenosisDetection(parent)
+    assert parent.categories == ["Cardiac"]
+    assert "not a medical device" in parent.helpText.lower()
+    assert ("startupCompleted()", module.registerSampleData) in slicer.app.connections
