@@ -30,9 +30,14 @@ def slicer_package() -> Any:
         import slicer
 
         slicer.vtkMRMLScene  # noqa: B018 - an unrelated package may have the same name
-    except (ImportError, AttributeError) as error:
+    except (ModuleNotFoundError, AttributeError) as error:
         raise StenosisDetectionError(
             'MRML is not available, so no Slicer scene can be made: pip install "StenosisDetectionLib[scene]"'
+        ) from error
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        raise StenosisDetectionError(
+            f"slicer-core cannot be loaded ({reason}): install the system library it names"
         ) from error
     return slicer
 

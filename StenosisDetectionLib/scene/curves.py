@@ -17,6 +17,9 @@ from ..study import Lesion, LumenProfile, ReferenceProfile, StudyResult, Vessel
 from .application import slicer_package
 from .terminology import label_color
 
+STENOSIS_COLOR_NODE = "vtkMRMLColorTableNodeFilePlasma.txt"
+"""One of Slicer's own color tables, which every Slicer has in its scene."""
+
 LESION_COLOR = (220 / 255, 38 / 255, 127 / 255)
 
 
@@ -55,7 +58,7 @@ def add_lesion_node(scene: Any, study: StudyResult, name: str) -> Any:
     display.SetColor(*LESION_COLOR)
     display.SetTextScale(3.0)
     display.UseGlyphScaleOff()
-    display.SetGlyphSize(3.0)
+    display.SetGlyphSize(2.0)
     # A lesion is hidden inside its vessel: show it through the surface.
     display.SetOccludedVisibility(True)
     return node
@@ -110,7 +113,11 @@ def _show_curve(node: Any, color: tuple[float, float, float]) -> None:
     display.UseGlyphScaleOff()
     # Hundreds of control points: glyphs no thicker than the line, so that it reads as one.
     display.SetGlyphSize(0.6)
+    # One click on scalar visibility colors the curves by their stenosis, on the same scale for all vessels.
     display.SetActiveScalar("DiameterStenosis", vtk.vtkAssignAttribute.POINT_DATA)
+    display.SetAndObserveColorNodeID(STENOSIS_COLOR_NODE)
+    display.SetScalarRangeFlag(display.UseManualScalarRange)
+    display.SetScalarRange(0.0, 100.0)
     display.SetScalarVisibility(False)
 
 

@@ -128,15 +128,11 @@ def _remove(scene: Any, nodes: list[Any]) -> None:
     """Remove nodes with their display and storage nodes and their places in the subject hierarchy."""
     remove_items(scene, nodes)
     for node in nodes:
-        owned = [
-            child
-            for count, child in (
-                ("GetNumberOfDisplayNodes", "GetNthDisplayNode"),
-                ("GetNumberOfStorageNodes", "GetNthStorageNode"),
-            )
-            if hasattr(node, count)
-            for child in [getattr(node, child)(n) for n in range(getattr(node, count)())]
-        ]
+        owned = []
+        if node.IsA("vtkMRMLDisplayableNode"):
+            owned += [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+        if node.IsA("vtkMRMLStorableNode"):
+            owned += [node.GetNthStorageNode(index) for index in range(node.GetNumberOfStorageNodes())]
         for each in (*owned, node):
             if each is not None and scene.IsNodePresent(each):
                 scene.RemoveNode(each)
