@@ -1,0 +1,233 @@
+"""Names by simple rules in RAS: sections of the trees come in, named courses go out.
+
+The rules use directions in the patient only (x right, y anterior, z superior), never the order of voxels, so they hold
+for any orientation of the grid. Left and right are told by where the first 60 mm of a tree lead. The left main ends at
+the first fork into two long daughters; the more anterior is the LAD, the more posterior the LCX, any between the ramus.
+The right coronary artery ends where the posterior descending artery leaves it. Side branches are numbered along their
+parent; those that are short or thin are left out, because nothing below 1.5 mm is graded.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .courses import Course, Habit, SectionTree
+
+MAJOR_BRANCH_MM = 20.0
+"""A fork ends the left main when two daughters reach at least this far."""
+
+TRIFURCATION_MM = 4.0
+"""Forks this close together count as one."""
+
+SHORTEST_BRANCH_MM = 10.0
+THINNEST_BRANCH_MM = 0.6
+"""Side branches that stick out less, or whose mean radius is less, are left out."""
+
+LEAST_CONTRAST = 0.3
+"""Least difference between the anterior directions of LAD and LCX."""
+
+LAD_HABIT = Habit(1.0, 0.8, 1.0, 0.5, (-0.51, 0.61, -0.61))
+LCX_HABIT = Habit(0.7, 0.8, 0.5, 1.0, (0.34, -0.85, -0.42))
+RCA_HABIT = Habit(0.7, 0.8, 1.0, 0.8, (0.0, -0.8, -0.6))
+BRANCH_HABIT = Habit(1.0, 0.8, 1.0, 0.0)
+
+ACUTE_MARGIN_DIRECTION = (0.707, 0.0, -0.707)
+"""The acute margin is the point of the right coronary artery farthest to the right and below."""
+
+APEXWARD = (-0.30, 0.81, -0.51)
+"""Where the posterior descending artery leads, against the posterolateral branch."""
+
+
+@dataclass
+class Naming:
+    """Named courses, parents before children, with dominance and flags of the tree."""
+
+    courses: list[Course] = field(default_factory=list)
+    dominance: str = "unknown"
+    flags: list[str] = field(default_factory=list)
+
+
+def name_courses(tree: SectionTree) -> Naming:
+    """Return the named courses of all trees."""
+    naming = Naming()
+    roles: dict[int, str] = {}
+    roots = sorted(tree.roots(), key=lambda r: -max(tree.longest[s] for s in r))
+    right, left = [], []
+    for root in roots:
+        (right if tree.direction(root, 5.0, 60.0)[0] > 0 else left).append(root)
+    unnamed = _name_left(tree, left, naming, roles) + _name_right(tree, right, naming, roles)
+    for root in unnamed:
+        naming.courses.append(Course(tree.follow(root[0], BRANCH_HABIT), None, "branch"))
+    _name_side_branches(tree, naming, roles)
+    naming.courses = _renamed_duplicates(naming.courses)
+    names = [(c.name, c.parent.name if c.parent else "") for c in naming.courses]
+    from_right, from_left = ("PDA", "RCA") in names, ("PDA", "LCX") in names
+    naming.dominance = {(1, 0): "right", (0, 1): "left", (1, 1): "balanced"}.get((from_right, from_left), "unknown")
+    return naming
+
+
+def _name_left(tree: SectionTree, roots: list[list[int]], naming: Naming, roles: dict[int, str]) -> list[list[int]]:
+    """Name left main, LAD, LCX and ramus; return the roots that got no name."""
+    if not roots:
+        naming.flags.append("left_not_found")
+        return []
+    divided = [r for r in roots if _divide(tree, r) is not None]
+    if divided:
+        _name_divided_left(tree, divided[0], naming, roles)
+        return [r for r in roots if r is not divided[0]]
+    naming.flags.append("no_left_main")
+    anterior = {id(r): float(tree.direction(r, 5.0, 60.0)[1]) for r in roots}
+    pair = sorted(roots[:2], key=lambda r: -anterior[id(r)])
+    if len(pair) == 2 and anterior[id(pair[0])] - anterior[id(pair[1])] < LEAST_CONTRAST:
+        pair = roots[:1]
+    if len(pair) == 2:
+        names = ["LAD", "LCX"]
+        naming.flags.append("separate_left_ostia")
+    else:
+        names = ["LAD" if anterior[id(pair[0])] > 0 else "LCX"]
+    for root, name in zip(pair, names, strict=True):
+        start = max(root, key=lambda s: tree.longest[s])
+        habit = LAD_HABIT if name == "LAD" else LCX_HABIT
+        naming.courses.append(Course(tree.follow(start, habit), None, name))
+    return [r for r in roots if all(r is not p for p in pair)]
+
+
+def _divide(tree: SectionTree, root: list[int]) -> tuple[list[int], list[list[int]]] | None:
+    """Return the stem and the major daughters of a left tree, None when it does not divide into LAD and LCX.
+
+    Each daughter is the list of sections from the end of the stem to its own first one.
+    """
+    stem: list[int] = []
+    while True:
+        children = tree.sections[stem[-1]].children if stem else root
+        major = [c for c in children if tree.longest[c] >= MAJOR_BRANCH_MM]
+        if len(major) >= 2:
+            break
+        if not major:
+            return None
+        stem.append(major[0])
+    daughters: list[list[int]] = []
+    for child in major:
+        further = [c for c in tree.sections[child].children if tree.longest[c] >= MAJOR_BRANCH_MM]
+        close = tree.length(child) <= TRIFURCATION_MM and len(further) >= 2
+        daughters += [[child, c] for c in further] if close else [[child]]
+    anterior = [_anterior(tree, d) for d in daughters]
+    return (stem, daughters) if max(anterior) - min(anterior) >= LEAST_CONTRAST else None
+
+
+def _anterior(tree: SectionTree, daughter: list[int]) -> float:
+    """Return how far anterior a daughter of the left main leads, -1 to 1."""
+    return float(tree.direction(daughter[-1:], 5.0, 60.0)[1])
+
+
+def _name_divided_left(tree: SectionTree, root: list[int], naming: Naming, roles: dict[int, str]) -> None:
+    """Name a left tree that divides; a daughter that leads to the right is a right coronary artery of common origin."""
+    divided = _divide(tree, root)
+    if divided is None:
+        return
+    stem, daughters = divided
+    daughters = sorted(daughters, key=lambda d: -_anterior(tree, d))
+    front, back = daughters[0], daughters[-1]
+    while len(front) > 1 and len(back) > 1 and front[0] == back[0]:
+        stem, front, back = [*stem, front[0]], front[1:], back[1:]
+    left_main = Course(stem, None, "LM") if stem else None
+    if left_main is None:
+        naming.flags += ["no_left_main"]
+    else:
+        naming.courses.append(left_main)
+    naming.courses.append(Course([*front[:-1], *tree.follow(front[-1], LAD_HABIT)], left_main, "LAD"))
+    naming.courses.append(Course([*back[:-1], *tree.follow(back[-1], LCX_HABIT)], left_main, "LCX"))
+    for daughter in daughters[1:-1]:
+        roles[daughter[-1]] = "RI"
+
+
+def _name_right(tree: SectionTree, roots: list[list[int]], naming: Naming, roles: dict[int, str]) -> list[list[int]]:
+    """Name the right coronary artery and what it divides into; return the roots that got no name."""
+    if not roots:
+        naming.flags.append("right_not_found")
+        return []
+    start = max(roots[0], key=lambda s: tree.longest[s])
+    course = tree.follow(start, RCA_HABIT)
+    cut = _posterior_descending_fork(tree, course)
+    if cut is not None:
+        position, descending = cut
+        continuation = course[position + 1]
+        side = [c for c in tree.sections[course[position]].children if _is_branch(tree, c)]
+        for child in side:
+            roles[child] = "PDA" if child == descending else "PLB"
+        roles.setdefault(continuation, "PLB")
+        course = course[: position + 1]
+    naming.courses.append(Course(course, None, "RCA"))
+    return roots[1:]
+
+
+def _posterior_descending_fork(tree: SectionTree, course: list[int]) -> tuple[int, int] | None:
+    """Return the place in the course after which the right coronary artery ends, and the section that is the PDA.
+
+    It is the last fork beyond the acute margin with a side branch that leads more toward the apex than the rest; where
+    all side branches lead backward, the vessel itself turns into the PDA at the last fork.
+    """
+    nodes = tree.nodes(course)
+    margin = int(nodes[np.argmax(tree.grid.ras[nodes] @ np.array(ACUTE_MARGIN_DIRECTION))])
+    beyond = next(n for n, s in enumerate(course) if margin in tree.sections[s].nodes)
+    last: tuple[int, int] | None = None
+    for position in range(len(course) - 2, beyond - 1, -1):
+        continuation = course[position + 1]
+        for side in tree.sections[course[position]].children:
+            if side == continuation or not _is_branch(tree, side) or not _is_branch(tree, continuation):
+                continue
+            last = last or (position, continuation)
+            if _apexward(tree, side) > _apexward(tree, continuation):
+                return position, side
+    return last
+
+
+def _apexward(tree: SectionTree, index: int) -> float:
+    return float(tree.direction([index], 5.0, 35.0) @ np.array(APEXWARD))
+
+
+def _is_branch(tree: SectionTree, index: int) -> bool:
+    """Whether a side branch is long and thick enough to be kept."""
+    length, radius = tree.outer_part(tree.follow(index, BRANCH_HABIT))
+    return length >= SHORTEST_BRANCH_MM and radius >= THINNEST_BRANCH_MM
+
+
+def _name_side_branches(tree: SectionTree, naming: Naming, roles: dict[int, str]) -> None:
+    """Append the kept side branches of all courses, generation by generation, with names that may still repeat."""
+    used = {s for c in naming.courses for s in c.sections}
+    generation = list(naming.courses)
+    while generation:
+        following = []
+        for parent in generation:
+            for section in parent.sections:
+                for child in tree.sections[section].children:
+                    if child in used or not (child in roles or _is_branch(tree, child)):
+                        continue
+                    sections = tree.follow(child, BRANCH_HABIT)
+                    course = Course(sections, parent, roles.get(child) or _branch_name(tree, parent, child))
+                    used.update(sections)
+                    following.append(course)
+        naming.courses += following
+        generation = following
+
+
+def _branch_name(tree: SectionTree, parent: Course, child: int) -> str:
+    """Return the kind of a side branch by its parent: D or S of the LAD, OM, AM, or that of the parent."""
+    if parent.name == "LAD":
+        direction = tree.direction([child], 3.0, 25.0)
+        septal = direction[0] > 0 and tree.longest[child] < 30.0
+        return "S" if septal else "D"
+    return {"LCX": "OM", "RCA": "AM", "LM": "branch"}.get(parent.name, parent.name)
+
+
+def _renamed_duplicates(courses: list[Course]) -> list[Course]:
+    """Number the names that repeat: D, S, OM, AM and branch from 1, others (PLB, PLB2) from the second on."""
+    counts: dict[str, int] = {}
+    for course in courses:
+        kind = course.name
+        counts[kind] = counts.get(kind, 0) + 1
+        if kind in ("D", "S", "OM", "AM", "branch"):
+            course.name = f"{kind}{counts[kind]}"
+        elif counts[kind] > 1:
+            course.name = f"{kind}{counts[kind]}"
+    return courses

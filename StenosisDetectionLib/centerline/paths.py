@@ -1,0 +1,173 @@
+"""Minimal-path tree: lumen voxels and ostia come in, a tree of voxel paths from the ostia to the tips goes out.
+
+Costs and selection of tips follow TEASAR (Sato, Bitter, Bender, Kaufman, Nakajima: TEASAR: tree-structure extraction
+algorithm for accurate and robust skeletons, Pacific Graphics 2000): shortest paths under a cost that falls with the
+depth in the lumen; the farthest voxel not yet explained becomes a tip, and a tube around its path is explained.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..progress import StageReport
+from .grid import LumenGrid, neighbor_pairs
+
+CENTERING_OFFSET_MM = 0.1
+"""Added to the depth in the cost 1 / (depth + offset)^2, to keep it finite at the wall."""
+
+TUBE_SCALE, TUBE_MARGIN_MM = 1.5, 1.5
+"""A path explains the voxels within 1.5 times the depth plus 1.5 mm."""
+
+MINIMUM_BRANCH_MM = 6.0
+"""A branch must stick out of its parent's lumen by this length."""
+
+AORTA_RIM_MM = 4.0
+"""What stays this close to the aorta is a rest of its wall, not a branch."""
+
+
+@dataclass(frozen=True, eq=False)
+class LumenGraph:
+    """Edges between lumen voxels: rows `first`, `second`, length in mm and cost; `bridge` where there is no lumen."""
+
+    first: np.ndarray
+    second: np.ndarray
+    length: np.ndarray
+    cost: np.ndarray
+    bridge: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """Shortest paths from sources: cost, path length in mm and previous voxel (-1 at sources and unreached ones)."""
+
+    cost: np.ndarray
+    length: np.ndarray
+    previous: np.ndarray
+
+
+@dataclass(eq=False)
+class Section:
+    """The part of the tree between two forks; `nodes` runs from the fork or source at its start to that at its end.
+
+    `parent` and `children` are indices of sections; `bridged` tells that it crosses a gap of the mask.
+    """
+
+    nodes: np.ndarray
+    parent: int | None
+    children: list[int] = field(default_factory=list)
+    bridged: bool = False
+
+
+def lumen_graph(grid: LumenGrid) -> LumenGraph:
+    """Return the graph of the 26-neighborhood of the lumen voxels."""
+    first, second = neighbor_pairs(grid)
+    length = np.linalg.norm(grid.ras[first] - grid.ras[second], axis=1)
+    cost = 0.5 * length * (voxel_cost(grid.depth)[first] + voxel_cost(grid.depth)[second])
+    return LumenGraph(first, second, length, cost, np.zeros(len(first), dtype=bool))
+
+
+def voxel_cost(depth_mm: np.ndarray) -> np.ndarray:
+    """Return the cost per mm of a path at the given depth."""
+    return 1.0 / (depth_mm + CENTERING_OFFSET_MM) ** 2
+
+
+def components(grid: LumenGrid, graph: LumenGraph) -> np.ndarray:
+    """Return the number of the connected component of every lumen voxel."""
+    from scipy.sparse.csgraph import connected_components
+
+    return connected_components(_matrix(grid, graph, graph.length), directed=False)[1]
+
+
+def reach(grid: LumenGrid, graph: LumenGraph, sources: np.ndarray, limit_mm: float = np.inf) -> Reach:
+    """Return the cheapest paths from the sources, found with Dijkstra's algorithm.
+
+    With `limit_mm` given, path length itself is the cost and nothing farther is reached.
+    """
+    from scipy.sparse.csgraph import dijkstra
+
+    weight = graph.cost if np.isinf(limit_mm) else graph.length
+    cost, previous, _ = dijkstra(
+        _matrix(grid, graph, weight),
+        directed=False,
+        indices=np.asarray(sources, dtype=np.int64),
+        return_predecessors=True,
+        min_only=True,
+        limit=limit_mm,
+    )
+    previous = np.where(previous < 0, -1, previous).astype(np.int64)
+    # The path lengths are summed along the predecessors by pointer doubling.
+    rows = np.arange(len(previous))
+    pointer = np.where(previous >= 0, previous, rows)
+    length = np.linalg.norm(grid.ras - grid.ras[pointer], axis=1)
+    while True:
+        following = pointer[pointer]
+        if np.array_equal(following, pointer):
+            break
+        length = length + length[pointer]
+        pointer = following
+    return Reach(cost, np.where(np.isfinite(cost), length, np.inf), previous)
+
+
+def trace_sections(grid: LumenGrid, graph: LumenGraph, paths: Reach, report: StageReport) -> list[Section]:
+    """Return the sections of the tree, parents before children, by repeatedly taking the farthest unexplained voxel."""
+    from scipy.spatial import cKDTree
+
+    voxels = cKDTree(grid.ras)
+    reached = np.isfinite(paths.length)
+    explained = ~reached
+    in_tree = (paths.previous < 0) & reached
+    order = np.flatnonzero(reached)
+    order = order[np.argsort(-paths.length[order], kind="stable")]
+    accepted: list[np.ndarray] = []
+    position = 0
+    while position < len(order):
+        if explained[order[position]]:
+            position += 1
+            continue
+        nodes = [order[position]]
+        while not in_tree[nodes[-1]]:
+            nodes.append(paths.previous[nodes[-1]])
+        path = np.array(nodes[::-1])
+        new_length = paths.length[path[-1]] - paths.length[path[0]]
+        sticks_out = new_length - grid.depth[path[0]] >= MINIMUM_BRANCH_MM
+        if sticks_out and (grid.aorta_distance[path] > AORTA_RIM_MM).any():
+            in_tree[path] = True
+            accepted.append(path)
+        steps = path[::-1][::2]
+        near = voxels.query_ball_point(grid.ras[steps], TUBE_SCALE * grid.depth[steps] + TUBE_MARGIN_MM)
+        explained[np.unique(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in near]))] = True
+        explained[path] = True
+        report(position / len(order), f"tracing vessels ({len(accepted)} branches)")
+    return _sections(accepted, graph)
+
+
+def _sections(traced: list[np.ndarray], graph: LumenGraph) -> list[Section]:
+    """Cut traced paths, each of which starts on an earlier one or at a source, at all forks."""
+    starts = {int(path[0]) for path in traced}
+    bridges = {
+        frozenset((int(a), int(b))) for a, b in zip(graph.first[graph.bridge], graph.second[graph.bridge], strict=True)
+    }
+    sections: list[Section] = []
+    ending_at: dict[int, int] = {}
+    for path in traced:
+        cuts = [0, *(n for n in range(1, len(path) - 1) if int(path[n]) in starts), len(path) - 1]
+        for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+            nodes = path[begin : end + 1]
+            parent = ending_at.get(int(nodes[0]))
+            bridged = bool(bridges) and any(
+                frozenset((int(a), int(b))) in bridges for a, b in zip(nodes[:-1], nodes[1:], strict=True)
+            )
+            if parent is not None:
+                sections[parent].children.append(len(sections))
+            ending_at[int(nodes[-1])] = len(sections)
+            sections.append(Section(nodes, parent, [], bridged))
+    return sections
+
+
+def _matrix(grid: LumenGrid, graph: LumenGraph, weight: np.ndarray) -> Any:
+    """Return the edges as a sparse matrix with one entry per pair."""
+    from scipy.sparse import csr_array
+
+    count = len(grid.ras)
+    return csr_array((weight, (graph.first, graph.second)), shape=(count, count))

@@ -1,0 +1,81 @@
+"""SCCT segments: named vessels come in, the same vessels with their segments of the 18-segment model go out.
+
+Boundaries follow Leipsic et al. (J Cardiovasc Comput Tomogr 2014; 8: 342). Confidence is lower where a boundary is a
+landmark that the tree shows only indirectly (acute margin, way to the apex) and lowest where it had to be guessed.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..anatomy import SEGMENT_SCHEME, segment_definition
+from ..study import Vessel, VesselSegment
+from .naming import ACUTE_MARGIN_DIRECTION
+
+SEEN, LANDMARK, GUESSED = 0.9, 0.6, 0.3
+"""Confidence of a segment with boundaries at forks, at a landmark of the course, and without either."""
+
+WHOLE_VESSELS = {"LM": 5, "D1": 9, "D2": 10, "OM1": 12, "OM2": 14, "RI": 17}
+"""Vessels that are one segment, with its number."""
+
+
+def with_segments(vessels: list[Vessel]) -> tuple[Vessel, ...]:
+    """Return the vessels with their SCCT segments; vessels the model does not number have none."""
+    return tuple(replace(v, segments=_segments(v, [w for w in vessels if w.parent == v.name])) for v in vessels)
+
+
+def _segments(vessel: Vessel, branches: list[Vessel]) -> tuple[VesselSegment, ...]:
+    end = vessel.length_mm
+    if vessel.name in WHOLE_VESSELS:
+        return _cut(vessel, [(WHOLE_VESSELS[vessel.name], end, SEEN)])
+    if vessel.name in ("PDA", "PLB"):
+        from_left = vessel.parent in ("LCX", "LM")
+        number = {"PDA": 15 if from_left else 4, "PLB": 18 if from_left else 16}[vessel.name]
+        return _cut(vessel, [(number, end, LANDMARK)])
+    if vessel.name == "LAD":
+        first = _first_branch(branches, ("D", "S"))
+        proximal, confidence = (end / 3, GUESSED) if first is None else (first, SEEN)
+        middle = (proximal + end) / 2
+        return _cut(vessel, [(6, proximal, confidence), (7, middle, min(confidence, LANDMARK)), (8, end, LANDMARK)])
+    if vessel.name == "LCX":
+        first = _first_branch(branches, ("OM",))
+        proximal, confidence = (end / 2, GUESSED) if first is None else (first, SEEN)
+        return _cut(vessel, [(11, proximal, confidence), (13, end, confidence)])
+    if vessel.name == "RCA":
+        position = int(np.argmax(vessel.points_ras @ np.array(ACUTE_MARGIN_DIRECTION)))
+        margin = float(vessel.distance_mm[position])
+        divides = any(b.name == "PDA" for b in branches)
+        return _cut(
+            vessel,
+            [
+                (1, margin / 2, LANDMARK if divides else GUESSED),
+                (2, margin, LANDMARK if divides else GUESSED),
+                (3, end, LANDMARK if divides else GUESSED),
+            ],
+        )
+    return ()
+
+
+def _first_branch(branches: list[Vessel], kinds: tuple[str, ...]) -> float | None:
+    """Return the distance at which the first branch of the given kinds leaves."""
+    places = [
+        b.parent_distance_mm
+        for b in branches
+        if b.parent_distance_mm is not None and b.name.rstrip("0123456789") in kinds
+    ]
+    return min(places, default=None)
+
+
+def _cut(vessel: Vessel, parts: list[tuple[int, float, float]]) -> tuple[VesselSegment, ...]:
+    """Return the segments of (number, end in mm, confidence), without those that have no length."""
+    certain = 0.7 if "ostium_estimated" in vessel.flags else 1.0
+    segments: list[VesselSegment] = []
+    start = 0.0
+    for number, end, confidence in parts:
+        if end > start:
+            d = segment_definition(number)
+            segments.append(
+                VesselSegment(SEGMENT_SCHEME, number, d.abbreviation, d.snomed, start, end, confidence * certain)
+            )
+            start = end
+    return tuple(segments)

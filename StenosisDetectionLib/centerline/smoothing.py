@@ -1,0 +1,114 @@
+"""Centering and smoothing: a path of voxels comes in, points every 0.25 mm with radii go out.
+
+Points move to the depth-weighted centroid of the cross-section, by at most half a radius; a least-squares cubic spline
+with knots every 2.5 mm over arc length then smooths them.
+"""
+
+import numpy as np
+
+from ..study import CENTERLINE_SPACING_MM
+from .frames import rotation_minimizing_frames
+from .grid import LumenGrid
+
+PATH_STEP_MM = 0.4
+KNOT_SPACING_MM = 2.5
+LARGEST_MOVE = 0.5
+"""In radii of the unmoved point."""
+
+START_WEIGHT = 100.0
+"""Weight of the first point in the spline, which keeps it where it was put."""
+
+_CENTERING_PASSES = 3
+_RING_RADII = np.array([0.25, 0.5, 0.75, 1.0, 1.25])
+_RING_DIRECTIONS = 16
+
+
+def center_path(grid: LumenGrid, points_ras: np.ndarray, fixed_mm: float) -> np.ndarray:
+    """Return a path with equal steps, moved to the middle of the lumen.
+
+    Parameters
+    ----------
+    grid : the lumen.
+    points_ras : (N, 3) path of voxel centers; its first point stays.
+    fixed_mm : length at the start that is not moved, because it lies in the lumen of the parent or at the ostium.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    points = resample(points_ras, PATH_STEP_MM)
+    original = points.copy()
+    free = np.clip((np.arange(len(points)) * PATH_STEP_MM - fixed_mm) / 2.0, 0.0, 1.0)
+    # An isolated tip has no cross-section: its last millimeter is moved less and less.
+    free *= np.clip(np.arange(len(points))[::-1] * PATH_STEP_MM, 0.0, 1.0)
+    limit = LARGEST_MOVE * grid.wall.query(points)[0]
+    for _ in range(_CENTERING_PASSES):
+        move = points + free[:, None] * _centroid_shift(grid, points) - original
+        move = gaussian_filter1d(move, 1.5, axis=0, mode="nearest")
+        size = np.maximum(np.linalg.norm(move, axis=1), 1e-9)
+        points = original + move * np.minimum(1.0, limit / size)[:, None]
+        points[0] = original[0]
+    return points
+
+
+def smooth_path(points_ras: np.ndarray) -> np.ndarray:
+    """Return a path smoothed by a spline and sampled every 0.25 mm of its arc length; the first point stays."""
+    from scipy.interpolate import make_lsq_spline
+
+    points = np.asarray(points_ras, dtype=np.float64)
+    along = _arc_length(points)
+    length = along[-1]
+    if len(points) < 6 or length < KNOT_SPACING_MM:
+        return resample(points, CENTERLINE_SPACING_MM)
+    interior = np.linspace(0.0, length, max(1, int(length / KNOT_SPACING_MM)) + 1)[1:-1]
+    knots = np.concatenate([np.zeros(4), interior, np.full(4, length)])
+    weights = np.ones(len(points))
+    weights[0] = START_WEIGHT
+    fine = make_lsq_spline(along, points, knots, k=3, w=weights)(np.linspace(0.0, length, int(length / 0.05) + 2))
+    fine[0] = points[0]
+    return resample(fine, CENTERLINE_SPACING_MM)
+
+
+def resample(points_ras: np.ndarray, step_mm: float) -> np.ndarray:
+    """Return points at multiples of `step_mm` along a polyline; the last one lies less than a step before its end."""
+    points = np.asarray(points_ras, dtype=np.float64)
+    along = _arc_length(points)
+    kept = np.concatenate([[True], np.diff(along) > 1e-9])
+    positions = np.arange(int(along[-1] / step_mm + 1e-9) + 1) * step_mm
+    return np.stack([np.interp(positions, along[kept], x) for x in points[kept].T], axis=1)
+
+
+def path_radius(grid: LumenGrid, points_ras: np.ndarray) -> np.ndarray:
+    """Return the distance in mm of each point to the wall of the mask: the radius of the inscribed sphere there.
+
+    It is that of the mask, not of the vessel: smaller than half the mean diameter in oval lumens, and off by part of a
+    voxel in thin ones. Points outside the lumen, on a bridged gap, take the radius between its ends.
+    """
+    radius = grid.wall.query(points_ras)[0]
+    ijk = np.linalg.solve(grid.ijk_to_ras[:3, :3], (points_ras - grid.ijk_to_ras[:3, 3]).T)
+    nearest = np.clip(np.rint(ijk[::-1]).astype(int), 0, np.array(grid.index.shape)[:, None] - 1)
+    inside = grid.index[tuple(nearest)] >= 0
+    inside[0] = True  # the ostium lies on the surface between lumen and aorta
+    rows = np.arange(len(radius))
+    return np.interp(rows, rows[inside], radius[inside])
+
+
+def _arc_length(points: np.ndarray) -> np.ndarray:
+    """Return the distance of each point of a polyline from its start."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+
+
+def _centroid_shift(grid: LumenGrid, points: np.ndarray) -> np.ndarray:
+    """Return the in-plane vectors from the points to the depth-weighted centroids of disks of 1.25 radii around them."""
+    from scipy.ndimage import map_coordinates
+
+    frames = rotation_minimizing_frames(points)
+    angles = np.arange(_RING_DIRECTIONS) * 2.0 * np.pi / _RING_DIRECTIONS
+    disk = np.concatenate([r * np.stack([np.cos(angles), np.sin(angles)], axis=1) for r in _RING_RADII])
+    area = np.repeat(_RING_RADII, _RING_DIRECTIONS)
+    radius = np.maximum(grid.wall.query(points)[0], grid.voxel_mm)
+    offsets = radius[:, None, None] * np.einsum("mc,ncd->nmd", disk, frames[:, 1:])
+    samples = (points[:, None] + offsets).reshape(-1, 3)
+    ijk = np.linalg.solve(grid.ijk_to_ras[:3, :3], (samples - grid.ijk_to_ras[:3, 3]).T)
+    depth = map_coordinates(grid.depth_map, ijk[::-1], order=1).reshape(len(points), -1)
+    weight = depth * area
+    total = weight.sum(axis=1)
+    return np.einsum("nm,nmd->nd", weight, offsets) / np.maximum(total, 1e-6)[:, None]

@@ -1,0 +1,116 @@
+"""The vessel tree: a lumen segmentation comes in, named vessels sampled every 0.25 mm go out, in RAS and mm."""
+
+import numpy as np
+
+from ..geometry import spacing_of
+from ..progress import StageReport, no_report
+from ..study import CENTERLINE_SPACING_MM, LumenSegmentation, Vessel, VesselTree
+from .courses import Course, SectionTree, joined_nodes
+from .gaps import bridge_gaps
+from .grid import LumenGrid, build_grid
+from .naming import name_courses
+from .ostia import Ostium, estimate_ostia, find_ostia
+from .paths import Section, components, lumen_graph, reach, trace_sections
+from .segments import with_segments
+from .smoothing import center_path, path_radius, smooth_path
+
+LARGEST_LUMEN_ML = 150.0
+"""Coronary lumen is 2 to 15 ml; a mask this large holds heart chambers or the aorta."""
+
+ESTIMATED_OSTIUM_GAP_MM = 15.0
+"""Where an aorta is known, an ostium is estimated only this close to it."""
+
+
+def extract_tree(segmentation: LumenSegmentation, report: StageReport = no_report) -> VesselTree:
+    """Return the named coronary tree of a lumen segmentation on any grid.
+
+    Minimal paths under a centering cost from the ostia on the aorta (TEASAR), centered, smoothed and resampled.
+
+    Flags of the tree: `no_lumen`, `lumen_too_large` and `no_vessel` come with an empty tree; `ostium_estimated`
+    (no aorta), `pieces_without_ostium` (lumen that is connected to no ostium and left out), `left_not_found`,
+    `right_not_found`, `no_left_main`, `separate_left_ostia`, `trees_touch`.
+    Flags of a vessel: `bridged` (crosses a gap of the mask), `ostium_gap`, `ostium_estimated`, `trees_touch`.
+    """
+    report(0.0, "reading the lumen mask")
+    voxels = int(np.count_nonzero(segmentation.lumen))
+    if voxels == 0:
+        return VesselTree((), flags=("no_lumen",))
+    if voxels * float(np.prod(spacing_of(segmentation.ijk_to_ras))) > 1000.0 * LARGEST_LUMEN_ML:
+        return VesselTree((), flags=("lumen_too_large",))
+    grid = build_grid(segmentation)
+    if len(grid.ras) == 0:
+        return VesselTree((), flags=("no_lumen",))
+    report(0.2, "connecting the lumen")
+    graph = lumen_graph(grid)
+    component = components(grid, graph)
+    report(0.3, "finding the ostia")
+    ostia = find_ostia(grid, graph, component)
+    rooted = {int(component[o.node]) for o in ostia}
+    graph, rooted = bridge_gaps(grid, graph, component, rooted)
+    lost = np.setdiff1d(np.unique(component), list(rooted))
+    estimated = _near_aorta(grid, estimate_ostia(grid, graph, component, lost))
+    if estimated:
+        ostia += estimated
+        graph, rooted = bridge_gaps(grid, graph, component, rooted | {int(component[o.node]) for o in estimated})
+    if not ostia:
+        return VesselTree((), flags=("no_vessel",))
+    report(0.5, "tracing vessels")
+    paths = reach(grid, graph, np.array([o.node for o in ostia]))
+    sections = trace_sections(grid, graph, paths, lambda f, m: report(0.5 + 0.2 * f, m))
+    if not sections:
+        return VesselTree((), flags=("no_vessel",))
+    naming = name_courses(SectionTree(grid, sections))
+    vessels: dict[str, Vessel] = {}
+    for number, course in enumerate(naming.courses):
+        report(0.7 + 0.3 * number / len(naming.courses), f"smoothing {course.name}")
+        vessels[course.name] = _vessel(grid, sections, course, vessels, {o.node: o for o in ostia})
+    flags = list(naming.flags)
+    flags += sorted({f for o in ostia for f in o.flags if f != "ostium_gap"})
+    if _large_pieces_lost(component, rooted, len(grid.ras)):
+        flags.append("pieces_without_ostium")
+    return VesselTree(with_segments(list(vessels.values())), naming.dominance, tuple(flags))
+
+
+def _near_aorta(grid: LumenGrid, ostia: list[Ostium]) -> list[Ostium]:
+    """Keep the estimated ostia that lie near the aorta, where one is known."""
+    if grid.aorta is None:
+        return ostia
+    return [o for o in ostia if grid.aorta.query(o.point_ras)[0] <= ESTIMATED_OSTIUM_GAP_MM]
+
+
+def _large_pieces_lost(component: np.ndarray, rooted: set[int], count: int) -> bool:
+    """Whether more than a hundredth of the lumen is connected to no ostium."""
+    return int(np.isin(component, list(rooted), invert=True).sum()) > 0.01 * count
+
+
+def _vessel(
+    grid: LumenGrid, sections: list[Section], course: Course, vessels: dict[str, Vessel], ostia: dict[int, Ostium]
+) -> Vessel:
+    """Return the vessel of a course, whose parent is already among the vessels."""
+    nodes = joined_nodes(sections, course.sections)
+    points = grid.ras[nodes]
+    flags = [*course.flags]
+    if any(sections[s].bridged for s in course.sections):
+        flags.append("bridged")
+    parent_name, parent_distance = None, None
+    if course.parent is None:
+        ostium = ostia[int(nodes[0])]
+        start, fixed = ostium.point_ras, 0.0
+        flags += ostium.flags
+    else:
+        parent = vessels[course.parent.name]
+        parent_name = parent.name
+        joint = int(np.argmin(np.linalg.norm(parent.points_ras - points[0], axis=1)))
+        parent_distance = float(parent.distance_mm[joint])
+        start, fixed = parent.points_ras[joint], float(parent.radius_mm[joint])
+    points = np.concatenate([start[None], points[1:]])
+    points = smooth_path(center_path(grid, points, fixed))
+    return Vessel(
+        name=course.name,
+        parent=parent_name,
+        parent_distance_mm=parent_distance,
+        points_ras=points,
+        distance_mm=np.arange(len(points)) * CENTERLINE_SPACING_MM,
+        radius_mm=path_radius(grid, points),
+        flags=tuple(flags),
+    )
