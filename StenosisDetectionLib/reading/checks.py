@@ -101,18 +101,23 @@ def check_slice_spacing(spacing_mm: float) -> None:
         )
 
 
-def looks_like_labels(voxels: np.ndarray, limit: int = MAXIMUM_LABELS) -> bool:
-    """Return whether all finite values are whole numbers from 0 up with at most `limit` distinct ones, at least two."""
-    lowest, highest = float(voxels.min()), float(voxels.max())
-    if lowest < 0 or highest == lowest or highest > 65535:
-        return False
-    flat = voxels.reshape(-1)
-    sample = flat[:: max(1, flat.size // 100_000)]
-    if np.any(sample != np.floor(sample)) or len(np.unique(sample)) > limit:
-        return False
-    if np.any(flat != np.floor(flat)):
-        return False
-    return int(np.count_nonzero(np.bincount(flat.astype(np.uint16), minlength=1))) <= limit
+def label_values(voxels: np.ndarray) -> np.ndarray | None:
+    """Return the distinct values of an array [k, j, i] if all are whole numbers from 0 to 65535, otherwise None."""
+    if float(voxels.min()) < 0 or float(voxels.max()) > 65535:
+        return None
+    seen = np.zeros(65536, dtype=bool)
+    # Slice by slice, because a grey image shows itself in the first one and counting needs much memory.
+    for part in voxels:
+        if np.issubdtype(part.dtype, np.floating) and np.any(part != np.floor(part)):
+            return None
+        seen[part.astype(np.uint16)] = True
+    return np.flatnonzero(seen)
+
+
+def looks_like_labels(voxels: np.ndarray) -> bool:
+    """Return whether an array [k, j, i] of finite values holds 2 to `MAXIMUM_LABELS` whole numbers from 0 up."""
+    values = label_values(voxels)
+    return values is not None and 2 <= len(values) <= MAXIMUM_LABELS
 
 
 def shear_of(directions: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..study import LabelMap
-from .checks import MAXIMUM_LABELS, SHEAR_TOLERANCE, looks_like_labels, shear_of
+from .checks import MAXIMUM_LABELS, SHEAR_TOLERANCE, label_values, looks_like_labels, shear_of
 from .files import IMAGE_FORMATS, image_format, shown_name
 from .images import affine_of, load_image, open_image, volumes_in
 
@@ -58,7 +58,8 @@ def read_label_map(path: str | Path) -> LabelMap:
         names = {segment.value: segment.name for segment in segments}
     else:
         labels, names = _merged(layers, segments)
-    present = [int(value) for value in np.unique(labels) if value]
+    values = label_values(labels)
+    present = [] if values is None else [int(value) for value in values if value]
     if not present:
         raise InputError(f"{name} is an empty label map: every voxel is 0; choose a segmentation that holds the lumen")
     ijk_to_ras = affine_of(image)

@@ -35,7 +35,7 @@ def read_volume(path: str | Path, report: StageReport = no_report) -> CTVolume:
         if path.is_dir() or (image_format(path) is None and is_dicom(path)):
             volume = read_dicom(path, report)
         elif image_format(path) is not None:
-            volume = _read_image(path)
+            volume = _read_image(path, report)
         elif path.stat().st_size == 0:
             raise InputError(f"{name} is empty: export or copy it again")
         else:
@@ -48,7 +48,7 @@ def read_volume(path: str | Path, report: StageReport = no_report) -> CTVolume:
     return volume
 
 
-def _read_image(path: Path) -> CTVolume:
+def _read_image(path: Path, report: StageReport) -> CTVolume:
     """Return the volume of an image file, unchecked."""
     reader = open_image(path)
     count, name = volumes_in(reader), shown_name(path)
@@ -57,7 +57,9 @@ def _read_image(path: Path) -> CTVolume:
     if count > 1:
         raise InputError(f"{name} holds {count} volumes (4-D, phases or channels): save one phase as a file of its own")
     warnings = orientation_warnings(path, reader)
+    report(0.3, "reading voxels")
     image = load_image(path, reader, sitk.sitkFloat32)
+    report(0.8, "converting voxels")
     return CTVolume(
         voxels=sitk.GetArrayFromImage(image),
         ijk_to_ras=affine_of(image),
