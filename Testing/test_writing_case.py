@@ -14,8 +14,8 @@ from studies import small_study
 
 from StenosisDetectionLib import scene
 from StenosisDetectionLib.errors import Cancelled, InputError
-from StenosisDetectionLib.writing import write_case
 from StenosisDetectionLib.writing import case as case_module
+from StenosisDetectionLib.writing import write_case
 
 
 @pytest.fixture

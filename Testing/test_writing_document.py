@@ -13,18 +13,52 @@ from StenosisDetectionLib.stenosis.grades import GRADES
 from StenosisDetectionLib.study import VesselTree
 from StenosisDetectionLib.writing.document import document_text, report_document
 
-VESSEL_KEYS = (
-    "name parent ostium_ras length_mm segments points_ras distance_mm lumen_area_mm2 lumen_diameter_mm "
-    "minimum_diameter_mm maximum_diameter_mm reference_diameter_mm quality"
-).split()
-LESION_KEYS = (
-    "id vessel segment position_ras start_mm throat_mm end_mm length_mm minimal_lumen_diameter_mm "
-    "minimal_lumen_area_mm2 reference_diameter_mm reference_method diameter_stenosis_percent "
-    "diameter_stenosis_interval_90 area_stenosis_percent probability_50 probability_70 grade plaque flags"
-).split()
-PATIENT_KEYS = (
-    "cad_rads cad_rads_text plaque_burden segment_involvement_score dominance modifiers reviewed"
-).split()  # fmt: skip
+VESSEL_KEYS = [
+    "name",
+    "parent",
+    "ostium_ras",
+    "length_mm",
+    "segments",
+    "points_ras",
+    "distance_mm",
+    "lumen_area_mm2",
+    "lumen_diameter_mm",
+    "minimum_diameter_mm",
+    "maximum_diameter_mm",
+    "reference_diameter_mm",
+    "quality",
+]
+LESION_KEYS = [
+    "id",
+    "vessel",
+    "segment",
+    "position_ras",
+    "start_mm",
+    "throat_mm",
+    "end_mm",
+    "length_mm",
+    "minimal_lumen_diameter_mm",
+    "minimal_lumen_area_mm2",
+    "reference_diameter_mm",
+    "reference_method",
+    "diameter_stenosis_percent",
+    "diameter_stenosis_interval_90",
+    "area_stenosis_percent",
+    "probability_50",
+    "probability_70",
+    "grade",
+    "plaque",
+    "flags",
+]
+PATIENT_KEYS = [
+    "cad_rads",
+    "cad_rads_text",
+    "plaque_burden",
+    "segment_involvement_score",
+    "dominance",
+    "modifiers",
+    "reviewed",
+]
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +177,9 @@ def test_schema_and_code_share_the_grades(schema):
 def test_arrays_of_a_vessel_have_one_length_and_the_values_of_the_study():
     study = small_study()
     for vessel, profile, written in zip(study.tree.vessels, study.profiles, parsed(study)["vessels"], strict=True):
-        arrays = [key for key in VESSEL_KEYS if isinstance(written[key], list) and key not in ("ostium_ras", "segments")]
+        arrays = [
+            key for key in VESSEL_KEYS if isinstance(written[key], list) and key not in ("ostium_ras", "segments")
+        ]
         assert {len(written[key]) for key in arrays} == {len(vessel.points_ras)}
         np.testing.assert_allclose(written["points_ras"], vessel.points_ras, atol=0.0006)
         np.testing.assert_allclose(np.diff(written["distance_mm"]), 0.25)

@@ -121,7 +121,10 @@ def test_same_study_same_page():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (49.4, "49"), (49.6, "49.6"), (49.96, "49.96"), (50.0, "50"), (69.7, "69.7"), (24.99, "24.99"), (99.6, "99.6"), (100.0, "100")],
+    [
+        (0.0, "0"), (24.99, "24.99"), (49.4, "49"), (49.6, "49.6"), (49.96, "49.96"), (50.0, "50"), (69.7, "69.7"),
+        (99.6, "99.6"), (100.0, "100"),
+    ],
 )  # fmt: skip
 def test_rounding_never_changes_a_grade(value, text):
     assert wording.stenosis_percent(value) == text

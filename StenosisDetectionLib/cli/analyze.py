@@ -7,7 +7,6 @@ the path of its report.json.
 
 import argparse
 import math
-import re
 import signal
 import sys
 import tempfile
@@ -56,7 +55,7 @@ Exit status: 0 done; 2 the request or an input is unusable; 3 no coronary artery
     add("--output", required=True, metavar="DIR", help="folder to write <case>/ into; created when absent")
     add("--segmentation", metavar="FILE", help="label map of the coronary lumen to measure instead of finding it")
     add("--model", default=DEFAULTS.model, metavar="NAME|PATH", help="segmentation model (default: %(default)s)")
-    add("--device", type=_device, default=DEFAULTS.device, help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    add("--device", default=DEFAULTS.device, help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
     add("--precision", choices=PRECISIONS, default=DEFAULTS.precision, help="of the network (default: %(default)s)")
     add("--roi", type=_roi, metavar="x0,x1,y0,y1,z0,z1", help="region to search, in mm of RAS (default: everything)")
     add("--overwrite", action="store_true", help="replace a case that exists in the output folder")
@@ -68,11 +67,7 @@ Exit status: 0 done; 2 the request or an input is unusable; 3 no coronary artery
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyze the inputs of the request and return the exit status."""
-    options = AnalysisOptions(
-        model=arguments.model, device=arguments.device, precision=arguments.precision, roi=arguments.roi
-    )
-    if arguments.segmentation is not None and len(arguments.input) > 1:
-        raise InputError("--segmentation belongs to one study: give one input, or analyze the others without it")
+    options = _checked_options(arguments)
     display = ProgressDisplay(arguments.quiet, arguments.verbose)
     progress = CancellableProgress(display)
     with (
@@ -81,6 +76,22 @@ def run(arguments: argparse.Namespace) -> int:
         _output_folder(Path(arguments.output).expanduser()) as output,
     ):
         return _run_all(arguments, options, output, display, progress)
+
+
+def _checked_options(arguments: argparse.Namespace) -> AnalysisOptions:
+    """Return the options of the request, after checking all that can be checked before the work starts."""
+    from ..devices import resolve_device
+    from ..segmentation.models import get_model
+
+    options = AnalysisOptions(
+        model=arguments.model, device=arguments.device, precision=arguments.precision, roi=arguments.roi
+    )
+    if arguments.segmentation is not None and len(arguments.input) > 1:
+        raise InputError("--segmentation belongs to one study: give one input, or analyze the others without it")
+    get_model(options.model)
+    if options.device != "auto":  # which always finds one, but takes seconds to load torch
+        resolve_device(options.device)
+    return options
 
 
 def _run_all(
@@ -118,14 +129,16 @@ def _run_one(
     written: set[str],
 ) -> int:
     """Analyze one input, write its case and return its exit status; `written` collects the cases of this run."""
-    from ..pipeline import analyze
     from ..reading import read_label_map, read_volume
-    from ..writing import write_case
 
     if progress.cancelled:
         raise Cancelled("cancelled")
     labels = None if arguments.segmentation is None else read_label_map(arguments.segmentation)
     volume = read_volume(path, stage_report(progress, "reading", *READING))
+    # Only now, so that a bad input is refused without waiting for what computes to load.
+    from ..pipeline import analyze
+    from ..writing import write_case
+
     study = analyze(volume, options, _part(progress, *ANALYSIS), segmentation=labels)
     if study.case_id in written:
         raise InputError(f"the input gives the same case as another input of this run, '{study.case_id}': give it once")
@@ -201,12 +214,6 @@ def _interrupts(cancel: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler or signal.SIG_DFL)
-
-
-def _device(text: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+|mps", text):
-        raise argparse.ArgumentTypeError(f"unknown device '{text}': choose auto, cpu, cuda, cuda:N or mps")
-    return text
 
 
 def _roi(text: str) -> tuple[float, float, float, float, float, float]:

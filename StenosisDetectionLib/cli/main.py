@@ -14,10 +14,10 @@ from typing import NoReturn
 
 from ..errors import InputError
 from ..version import RESEARCH_USE, __version__
-from . import analyze
+from . import analyze, models
 from .outcome import failure
 
-_SUBCOMMANDS = (analyze,)
+_SUBCOMMANDS = (analyze, models)
 
 
 class _Parser(argparse.ArgumentParser):
