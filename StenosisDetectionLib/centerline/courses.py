@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .grid import LumenGrid
+from .grid import LumenGrid, wall_radius
 from .paths import Section
 
 
@@ -117,13 +117,15 @@ class SectionTree:
         return joined_nodes(self.sections, course)
 
     def outer_part(self, course: list[int]) -> tuple[float, float]:
-        """Return length and mean depth in mm of a branch beyond the lumen of the vessel it leaves."""
+        """Return length and mean radius in mm of a branch beyond the lumen of the vessel it leaves."""
         nodes = self.nodes(course)
         along = self._distances(nodes)
         outside = along > self.grid.depth[nodes[0]]
         if not outside.any():
             return 0.0, 0.0
-        return float(along[-1] - self.grid.depth[nodes[0]]), float(self.grid.depth[nodes[outside]].mean())
+        return float(along[-1] - self.grid.depth[nodes[0]]), float(
+            wall_radius(self.grid, self.grid.ras[nodes[outside]]).mean()
+        )
 
     def _end_tangent(self, index: int) -> np.ndarray:
         """Return the direction of the last 6 mm of a section."""

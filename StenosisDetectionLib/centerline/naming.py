@@ -52,7 +52,8 @@ def name_courses(tree: SectionTree) -> Naming:
     naming = Naming()
     roles: dict[int, str] = {}
     roots = sorted(tree.roots(), key=lambda r: -max(tree.longest[s] for s in r))
-    right, left = [], []
+    right: list[list[int]] = []
+    left: list[list[int]] = []
     for root in roots:
         (right if tree.direction(root, 5.0, 60.0)[0] > 0 else left).append(root)
     unnamed = _name_left(tree, left, naming, roles) + _name_right(tree, right, naming, roles)
@@ -226,8 +227,6 @@ def _renamed_duplicates(courses: list[Course]) -> list[Course]:
     for course in courses:
         kind = course.name
         counts[kind] = counts.get(kind, 0) + 1
-        if kind in ("D", "S", "OM", "AM", "branch"):
-            course.name = f"{kind}{counts[kind]}"
-        elif counts[kind] > 1:
+        if kind in ("D", "S", "OM", "AM", "branch") or counts[kind] > 1:
             course.name = f"{kind}{counts[kind]}"
     return courses

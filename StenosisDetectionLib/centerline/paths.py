@@ -6,6 +6,7 @@ depth in the lumen; the farthest voxel not yet explained becomes a tip, and a tu
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -152,12 +153,10 @@ def _sections(traced: list[np.ndarray], graph: LumenGraph) -> list[Section]:
     ending_at: dict[int, int] = {}
     for path in traced:
         cuts = [0, *(n for n in range(1, len(path) - 1) if int(path[n]) in starts), len(path) - 1]
-        for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+        for begin, end in pairwise(cuts):
             nodes = path[begin : end + 1]
             parent = ending_at.get(int(nodes[0]))
-            bridged = bool(bridges) and any(
-                frozenset((int(a), int(b))) in bridges for a, b in zip(nodes[:-1], nodes[1:], strict=True)
-            )
+            bridged = bool(bridges) and any(frozenset((int(a), int(b))) in bridges for a, b in pairwise(nodes))
             if parent is not None:
                 sections[parent].children.append(len(sections))
             ending_at[int(nodes[-1])] = len(sections)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..study import CENTERLINE_SPACING_MM
 from .frames import rotation_minimizing_frames
-from .grid import LumenGrid
+from .grid import LumenGrid, wall_radius
 
 PATH_STEP_MM = 0.4
 KNOT_SPACING_MM = 2.5
@@ -77,12 +77,12 @@ def resample(points_ras: np.ndarray, step_mm: float) -> np.ndarray:
 
 
 def path_radius(grid: LumenGrid, points_ras: np.ndarray) -> np.ndarray:
-    """Return the distance in mm of each point to the wall of the mask: the radius of the inscribed sphere there.
+    """Return the radius in mm of the inscribed sphere of the mask around each point of a path.
 
     It is that of the mask, not of the vessel: smaller than half the mean diameter in oval lumens, and off by part of a
     voxel in thin ones. Points outside the lumen, on a bridged gap, take the radius between its ends.
     """
-    radius = grid.wall.query(points_ras)[0]
+    radius = wall_radius(grid, points_ras)
     ijk = np.linalg.solve(grid.ijk_to_ras[:3, :3], (points_ras - grid.ijk_to_ras[:3, 3]).T)
     nearest = np.clip(np.rint(ijk[::-1]).astype(int), 0, np.array(grid.index.shape)[:, None] - 1)
     inside = grid.index[tuple(nearest)] >= 0
@@ -97,7 +97,7 @@ def _arc_length(points: np.ndarray) -> np.ndarray:
 
 
 def _centroid_shift(grid: LumenGrid, points: np.ndarray) -> np.ndarray:
-    """Return the in-plane vectors from the points to the depth-weighted centroids of disks of 1.25 radii around them."""
+    """Return the in-plane vectors from the points to the depth-weighted centroids of disks of 1.25 radii."""
     from scipy.ndimage import map_coordinates
 
     frames = rotation_minimizing_frames(points)

@@ -1,4 +1,4 @@
-"""Labels of the lumen: a segmentation and its tree come in, one label per vessel on the segmentation's grid goes out."""
+"""Labels of the lumen: a segmentation and its tree come in, one label per vessel on the same grid goes out."""
 
 import numpy as np
 
