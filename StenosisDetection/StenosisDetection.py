@@ -206,8 +206,9 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def _fillModels(self) -> None:
         from StenosisDetectionLib.segmentation.models import list_models
 
-        for model in list_models():
+        for index, model in enumerate(list_models()):
             self.ui.modelComboBox.addItem(model.name, model.name)
+            self.ui.modelComboBox.setItemData(index, model.description, qt.Qt.ToolTipRole)
 
     def _fillDevices(self) -> None:
         combo = self.ui.deviceComboBox
@@ -238,7 +239,9 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         ready = self._parameterNode is not None and self._parameterNode.inputVolume is not None
         self.ui.applyButton.enabled = ready and not running
         if running:
-            self.ui.applyButton.toolTip = _("The analysis is running: wait for it or cancel it")
+            self.ui.applyButton.toolTip = _(
+                "The analysis is running: wait for it or cancel it; leaving the module cancels it too"
+            )
         elif not ready:
             self.ui.applyButton.toolTip = _("Choose the volume of the CT angiography first")
         else:

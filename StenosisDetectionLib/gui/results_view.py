@@ -39,7 +39,7 @@ class ResultsView:
     def clear(self) -> None:
         """Show that there is no result."""
         self._ui.cadRadsLabel.text = self._no_result
-        self._ui.summaryLabel.text = ""
+        self._ui.summaryLabel.visible = False
         self._show_warnings(())
         self._fill(())
 
@@ -47,6 +47,7 @@ class ResultsView:
         """Show a study; no lesion is chosen yet."""
         self._ui.cadRadsLabel.text = cad_rads_line(study)
         self._ui.summaryLabel.text = summary_line(study)
+        self._ui.summaryLabel.visible = True
         self._show_warnings(warning_lines(study))
         self._fill(lesion_rows(study))
         self._ui.resultsCollapsibleButton.collapsed = False

@@ -1,0 +1,245 @@
+"""The files that make the repository a Slicer extension agree with each other and with the tree."""
+
+import ast
+import json
+import re
+import struct
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from conftest import REPOSITORY
+
+LIBRARY = REPOSITORY / "StenosisDetectionLib"
+RAW = "https://raw.githubusercontent.com/StenosisDetection/SlicerStenosisDetection/main/"
+ONLY_FOR_PEOPLE = "Screenshots"
+"""Folder of Resources whose files are shown on web pages and not installed."""
+
+
+def _cmake_variable(name):
+    text = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
+    match = re.search(rf'^set\({name}\s+(?:"([^"]*)"|([^)]*))\)', text, re.MULTILINE)
+    assert match, f"CMakeLists.txt does not set {name}"
+    return match[1] if match[1] is not None else match[2].strip()
+
+
+def _s4ext():
+    lines = (REPOSITORY / "StenosisDetection.s4ext").read_text(encoding="utf-8").splitlines()
+    entries = [line.partition(" ") for line in lines if line and not line.startswith("#")]
+    keys = [key for key, _, _ in entries]
+    assert len(keys) == len(set(keys))
+    return {key: value for key, _, value in entries}
+
+
+def _tree(folder, pattern):
+    paths = sorted((REPOSITORY / folder).rglob(pattern))
+    return [path.relative_to(REPOSITORY).as_posix() for path in paths if path.is_file()]
+
+
+def _assert_same(listed, present, variable):
+    missing = [path for path in present if path not in listed]
+    gone = [path for path in listed if path not in present]
+    message = f"in {variable} of CMakeLists.txt add\n" + "\n".join(f"  {path}" for path in missing)
+    assert not missing, message
+    assert not gone, f"remove from {variable}: {gone}"
+    assert len(listed) == len(set(listed)), f"{variable} lists a file twice"
+
+
+def test_cmake_lists_every_file_of_the_library():
+    present = [path for path in _tree("StenosisDetectionLib", "*.py") if "__pycache__" not in path]
+    _assert_same(_cmake_variable("LIBRARY_PYTHON_SCRIPTS").split(), present, "LIBRARY_PYTHON_SCRIPTS")
+    others = [path for path in _tree("StenosisDetectionLib", "*") if not path.endswith((".py", ".pyc"))]
+    assert others == [], "files that are no Python belong into Resources, or they are not installed"
+
+
+def test_cmake_lists_every_resource():
+    present = [path for path in _tree("Resources", "*") if f"/{ONLY_FOR_PEOPLE}/" not in path]
+    _assert_same(_cmake_variable("LIBRARY_RESOURCES").split(), present, "LIBRARY_RESOURCES")
+
+
+def test_cmake_of_the_module_lists_every_file():
+    text = (REPOSITORY / "StenosisDetection" / "CMakeLists.txt").read_text(encoding="utf-8")
+    listed = re.findall(r"^  (\S+\.\w+)$", text.replace("${MODULE_NAME}", "StenosisDetection"), re.MULTILINE)
+    present = [path.removeprefix("StenosisDetection/") for path in _tree("StenosisDetection", "*")]
+    present = [path for path in present if "__pycache__" not in path and path != "CMakeLists.txt"]
+    assert sorted(listed) == sorted(present)
+
+
+def test_resources_of_module_and_library_do_not_collide():
+    """Installed, both folders of resources become one."""
+    module = {path.removeprefix("StenosisDetection/") for path in _tree("StenosisDetection/Resources", "*")}
+    assert module & set(_tree("Resources", "*")) == set()
+
+
+def test_the_module_folder_is_no_package_and_the_library_is():
+    assert not (REPOSITORY / "StenosisDetection" / "__init__.py").exists()
+    assert (LIBRARY / "__init__.py").exists()
+    # Slicer takes every .py file beside a module for another module.
+    assert [path.name for path in (REPOSITORY / "StenosisDetection").glob("*.py")] == ["StenosisDetection.py"]
+
+
+def test_project_has_the_name_of_the_extension():
+    text = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert re.search(r"^project\((\w+)\)", text, re.MULTILINE)[1] == "StenosisDetection"
+    assert (REPOSITORY / "StenosisDetection.json").exists()
+    assert (REPOSITORY / "StenosisDetection.s4ext").exists()
+    for folder in re.findall(r"add_subdirectory\((\w+)\)", text):
+        assert (REPOSITORY / folder / "CMakeLists.txt").exists()
+
+
+def test_cmake_code_is_balanced():
+    """Not what CMake does, but what is cheap to see: no bracket or quote is left open."""
+    for path in (REPOSITORY, REPOSITORY / "StenosisDetection", REPOSITORY / "Testing"):
+        code = re.sub(r"#.*", "", (path / "CMakeLists.txt").read_text(encoding="utf-8"))
+        assert code.count('"') % 2 == 0
+        assert re.sub(r'"[^"]*"', "", code).count("(") == re.sub(r'"[^"]*"', "", code).count(")")
+        assert len(re.findall(r"\bif\(", code)) == len(re.findall(r"\bendif\(", code))
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["homepage", "contributors", "category", "iconurl", "screenshoturls", "depends", "recommends", "keywords", "tier"],
+)
+def test_s4ext_agrees_with_cmake(key):
+    assert _s4ext()[key] == _cmake_variable(f"EXTENSION_{key.upper()}")
+
+
+def test_s4ext_agrees_with_description_license_and_readme():
+    assert _s4ext()["description"] == _cmake_variable("EXTENSION_DESCRIPTION")
+    assert "not a medical device" in _cmake_variable("EXTENSION_DESCRIPTION").lower()
+    for variable in ("EXTENSION_LICENSE_FILE", "EXTENSION_README_FILE"):
+        path = _cmake_variable(variable)
+        assert path.startswith("${CMAKE_CURRENT_SOURCE_DIR}/")
+        assert (REPOSITORY / path.removeprefix("${CMAKE_CURRENT_SOURCE_DIR}/")).is_file()
+
+
+def test_json_is_a_catalog_entry():
+    text = (REPOSITORY / "StenosisDetection.json").read_text(encoding="utf-8")
+    entry = json.loads(text)
+    assert entry["$schema"].endswith("/slicer-extension-catalog-entry-schema-v1.0.2.json#")
+    allowed = {"$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies"}
+    allowed |= {"build_subdirectory", "enabled", "dicom_support_rule", "tier"}
+    assert {"$schema", "category", "scm_url"} <= set(entry) <= allowed
+    assert list(entry) == sorted(entry)
+    assert "\r" not in text
+    s4ext = _s4ext()
+    assert entry["category"] == s4ext["category"]
+    assert entry["scm_url"] == s4ext["scmurl"]
+    assert entry["scm_revision"] == s4ext["scmrevision"]
+    assert entry["build_dependencies"] == s4ext["depends"].split()
+    assert entry["tier"] == int(s4ext["tier"])
+    # The repository's name begins with Slicer, the extension's does not.
+    assert entry["scm_url"].rsplit("/", 1)[1] == "SlicerStenosisDetection.git"
+
+
+def test_pictures_of_the_catalog_are_in_the_repository():
+    for variable in ("EXTENSION_ICONURL", "EXTENSION_SCREENSHOTURLS"):
+        for url in _cmake_variable(variable).split():
+            assert url.startswith(RAW)
+            width, height, _ = _png(REPOSITORY / url.removeprefix(RAW))
+            assert min(width, height) >= 128
+
+
+def test_icon_is_square_with_transparent_corners():
+    path = REPOSITORY / "StenosisDetection" / "Resources" / "Icons" / "StenosisDetection.png"
+    width, height, alpha = _png(path)
+    assert width == height
+    assert alpha[0][0] == 0
+    assert max(max(row) for row in alpha) == 255
+
+
+def _png(path):
+    """Return width, height and, of an 8-bit RGBA picture, the alpha of its first row."""
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height, depth, color = struct.unpack(">IIBB", data[16:26])
+    if (depth, color) != (8, 6):
+        return width, height, None
+    import vtk
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    reader = vtk.vtkPNGReader()
+    reader.SetFileName(str(path))
+    reader.Update()
+    pixels = vtk_to_numpy(reader.GetOutput().GetPointData().GetScalars()).reshape(height, width, 4)
+    return width, height, pixels[..., 3].tolist()
+
+
+ALLOWED_AT_FILE_SCOPE = {"numpy", "vtk", "vtkmodules", "SimpleITK", "StenosisDetectionLib"} | set(
+    sys.stdlib_module_names
+)
+
+
+def _imports_at_file_scope(path):
+    """Yield the top names that importing a file imports, without what is inside functions or TYPE_CHECKING."""
+
+    def visit(nodes):
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                yield node.module.partition(".")[0]
+            elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                yield from visit(node.orelse)
+            elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield from visit(ast.iter_child_nodes(node))
+
+    return visit(ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def test_the_library_imports_nothing_at_file_scope_that_slicer_may_lack():
+    found = {
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for path in LIBRARY.rglob("*.py")
+        for name in _imports_at_file_scope(path)
+        if name not in ALLOWED_AT_FILE_SCOPE
+    }
+    assert found == set()
+
+
+def test_the_module_imports_nothing_at_file_scope_that_slicer_may_lack():
+    path = REPOSITORY / "StenosisDetection" / "StenosisDetection.py"
+    assert set(_imports_at_file_scope(path)) <= ALLOWED_AT_FILE_SCOPE | {"slicer", "qt", "ctk"}
+
+
+def test_only_the_scene_imports_slicer_and_only_the_gui_qt():
+    for path in LIBRARY.rglob("*.py"):
+        room = path.relative_to(LIBRARY).parts[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            for name in names:
+                top = name.partition(".")[0]
+                assert top != "slicer" or room == "scene", path
+                assert top not in ("qt", "ctk") or room == "gui", path
+
+
+def test_the_library_is_found_beside_a_source_checkout(tmp_path):
+    """As Slicer runs it from source: only the module's own folder is on the path."""
+    code = (
+        "import sys; sys.path[:] = [p for p in sys.path if p and 'StenosisDetection' not in p and p != sys.argv[1]];"
+        "import importlib.util; print(importlib.util.find_spec('StenosisDetectionLib') is not None);"
+        "source = open(sys.argv[1] + '/StenosisDetection/StenosisDetection.py', encoding='utf-8').read();"
+        "begin = source.index('if importlib.util.find_spec(\"StenosisDetectionLib\")');"
+        "end = source.index('from StenosisDetectionLib');"
+        "from pathlib import Path; __file__ = sys.argv[1] + '/StenosisDetection/StenosisDetection.py';"
+        "exec(source[begin:end]); print(importlib.util.find_spec('StenosisDetectionLib') is not None)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, str(REPOSITORY)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.stdout.split() == ["False", "True"], run.stderr
+
+
+def test_requirements_of_the_panel_are_those_of_the_package():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (REPOSITORY / "StenosisDetection" / "Resources" / "requirements.txt").read_text(encoding="utf-8")
+    wanted = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert wanted
+    assert set(wanted) <= set(project["dependencies"])
+    # What Slicer brings along or the PyTorch extension installs must not be asked for.
+    assert not {"numpy", "scipy", "SimpleITK", "pydicom", "vtk", "torch"} & {re.split("[><=]", w)[0] for w in wanted}
