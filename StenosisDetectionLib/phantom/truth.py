@@ -1,0 +1,157 @@
+"""What a phantom truly contains: analytic vessels and lesions, and the physics of its image. RAS, mm, HU."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import InputError
+from ..study import CTVolume, LabelMap
+
+PLAQUE_TYPES = ("noncalcified", "calcified", "mixed")
+SHAPES = ("cosine", "plateau")
+_SHOULDER = 0.25  # part of a plateau lesion that each of its cosine shoulders takes
+
+LUMEN_LABEL = 1
+AORTA_LABEL = 2
+
+
+@dataclass(frozen=True)
+class LesionShape:
+    """A stenosis to make, at a distance along a vessel from its start.
+
+    Parameters
+    ----------
+    vessel : name of the vessel.
+    throat_mm, length_mm : middle and length along the vessel.
+    diameter_stenosis_percent : narrowing at the throat, of the equivalent diameter the vessel would have there.
+    plaque : one of `PLAQUE_TYPES`.
+    shape : `cosine`, or `plateau`: cosine shoulders of a quarter of the length and an even middle half.
+    eccentricity : 0 keeps the lumen on the centerline, 1 lets it touch the wall on one side.
+
+    Raises
+    ------
+    InputError : a lesion that cannot be made.
+    """
+
+    vessel: str
+    throat_mm: float
+    length_mm: float
+    diameter_stenosis_percent: float
+    plaque: str = "noncalcified"
+    shape: str = "cosine"
+    eccentricity: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.plaque not in PLAQUE_TYPES or self.shape not in SHAPES:
+            raise InputError(f"a lesion needs a plaque of {PLAQUE_TYPES} and a shape of {SHAPES}")
+        if not (0 <= self.diameter_stenosis_percent < 100 and self.length_mm > 0 and 0 <= self.eccentricity <= 1):
+            raise InputError("a lesion needs a stenosis of 0 to below 100 %, a length above 0 mm, eccentricity 0 to 1")
+
+    @property
+    def start_mm(self) -> float:
+        """Distance at which it begins."""
+        return self.throat_mm - self.length_mm / 2
+
+    @property
+    def end_mm(self) -> float:
+        """Distance at which it ends."""
+        return self.throat_mm + self.length_mm / 2
+
+    def factor(self, distance_mm: np.ndarray) -> np.ndarray:
+        """Return lumen diameter over healthy diameter at distances along the vessel."""
+        u = np.clip(np.abs(np.asarray(distance_mm) - self.throat_mm) / (self.length_mm / 2), 0, 1)
+        if self.shape == "plateau":
+            u = np.clip((u - (1 - 2 * _SHOULDER)) / (2 * _SHOULDER), 0, 1)
+        return 1 - 0.01 * self.diameter_stenosis_percent * 0.5 * (1 + np.cos(np.pi * u))
+
+
+@dataclass(frozen=True, eq=False)
+class VesselTruth:
+    """A vessel every 0.25 mm from its ostium or from its parent's branching point.
+
+    `diameter_mm` is the equivalent diameter of the lumen with its lesions, `healthy_diameter_mm` without them; NaN
+    where a section normal to the centerline has no diameter of its own (inside a bifurcation).
+    """
+
+    name: str
+    parent: str | None
+    parent_distance_mm: float | None
+    points_ras: np.ndarray
+    distance_mm: np.ndarray
+    diameter_mm: np.ndarray
+    healthy_diameter_mm: np.ndarray
+
+
+@dataclass(frozen=True)
+class LesionTruth:
+    """A lesion as made: the diameter is smallest against its healthy diameter at the throat."""
+
+    vessel: str
+    start_mm: float
+    throat_mm: float
+    end_mm: float
+    length_mm: float
+    position_ras: tuple[float, float, float]
+    diameter_stenosis_percent: float
+    area_stenosis_percent: float
+    minimal_lumen_diameter_mm: float
+    reference_diameter_mm: float
+    plaque: str
+    shape: str
+    eccentricity: float
+
+
+@dataclass(frozen=True, eq=False)
+class PhantomTruth:
+    """Everything known of a phantom.
+
+    `psf_sigma_mm` runs along the voxel axes i, j, k; `noise_hu` is the standard deviation of the noise;
+    `attenuation_hu` names the attenuations painted, before blur and noise.
+    """
+
+    kind: str
+    vessels: tuple[VesselTruth, ...]
+    lesions: tuple[LesionTruth, ...]
+    psf_sigma_mm: tuple[float, float, float]
+    noise_hu: float
+    seed: int
+    attenuation_hu: dict[str, float] = field(default_factory=dict)
+    coordinate_system: str = "RAS"
+
+    def vessel(self, name: str) -> VesselTruth:
+        """Return the vessel of that name; KeyError when there is none."""
+        for vessel in self.vessels:
+            if vessel.name == name:
+                return vessel
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, eq=False)
+class Phantom:
+    """A synthetic study: the volume, what it contains, and the true lumen (1) and aorta (2) on its grid."""
+
+    volume: CTVolume
+    truth: PhantomTruth
+    lumen: LabelMap
+
+
+def lesion_truth(shape: LesionShape, vessel: VesselTruth) -> LesionTruth:
+    """Return the truth of a lesion on its vessel."""
+    position = [float(np.interp(shape.throat_mm, vessel.distance_mm, axis)) for axis in vessel.points_ras.T]
+    reference = float(np.interp(shape.throat_mm, vessel.distance_mm, vessel.healthy_diameter_mm))
+    factor = float(shape.factor(np.array(shape.throat_mm)))
+    return LesionTruth(
+        vessel=shape.vessel,
+        start_mm=shape.start_mm,
+        throat_mm=shape.throat_mm,
+        end_mm=shape.end_mm,
+        length_mm=shape.length_mm,
+        position_ras=(position[0], position[1], position[2]),
+        diameter_stenosis_percent=shape.diameter_stenosis_percent,
+        area_stenosis_percent=100 * (1 - factor**2),
+        minimal_lumen_diameter_mm=factor * reference,
+        reference_diameter_mm=reference,
+        plaque=shape.plaque,
+        shape=shape.shape,
+        eccentricity=shape.eccentricity,
+    )

@@ -1,0 +1,119 @@
+"""Writes a phantom: the volume, the true labels (both NRRD) and the truth (JSON) in one folder."""
+
+import json
+import math
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..geometry import LPS_TO_RAS, spacing_of
+from ..study import LabelMap
+from .truth import Phantom, PhantomTruth, VesselTruth
+
+TRUTH_SCHEMA = "stenosis-detection/phantom-truth/1"
+_COLORS = {1: "0.9 0.2 0.2", 2: "0.9 0.6 0.5"}
+
+
+def write_phantom(study: Phantom, directory: Path, overwrite: bool = False) -> Path:
+    """Write `<kind>.nrrd`, `truth.seg.nrrd` and `truth.json` into a folder, which is then complete or absent.
+
+    Returns
+    -------
+    Path of the volume.
+
+    Raises
+    ------
+    InputError : the folder exists and `overwrite` is not set, or it cannot be written.
+    """
+    directory = Path(directory)
+    if directory.exists() and not overwrite:
+        raise InputError(f"the folder '{directory.name}' exists already: choose another one or add --overwrite")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    except OSError as error:
+        raise InputError(f"cannot write beside the folder '{directory.name}': {error.strerror}") from error
+    try:
+        name = f"{study.truth.kind}.nrrd"
+        _write_image(study.volume.voxels.astype(np.int16), study.volume.ijk_to_ras, beside / name, {})
+        _write_image(
+            study.lumen.labels, study.lumen.ijk_to_ras, beside / "truth.seg.nrrd", _segment_fields(study.lumen)
+        )
+        (beside / "truth.json").write_text(json.dumps(truth_as_dict(study.truth), indent=1, allow_nan=False) + "\n")
+        beside.chmod(0o755)
+        if directory.exists():
+            shutil.rmtree(directory)
+        beside.replace(directory)
+    except OSError as error:
+        raise InputError(f"cannot write the folder '{directory.name}': {error.strerror}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return directory / name
+
+
+def truth_as_dict(truth: PhantomTruth) -> dict[str, object]:
+    """Return the truth as JSON values; unknown numbers are None."""
+    return {
+        "schema": TRUTH_SCHEMA,
+        "kind": truth.kind,
+        "coordinate_system": truth.coordinate_system,
+        "units": {"length": "mm", "intensity": "HU"},
+        "seed": truth.seed,
+        "psf_sigma_mm": list(truth.psf_sigma_mm),
+        "noise_hu": truth.noise_hu,
+        "attenuation_hu": truth.attenuation_hu,
+        "labels": {"coronary_lumen": 1, "aorta": 2},
+        "lesions": [vars(lesion) | {"position_ras": list(lesion.position_ras)} for lesion in truth.lesions],
+        "vessels": [_vessel_as_dict(vessel) for vessel in truth.vessels],
+    }
+
+
+def _vessel_as_dict(vessel: VesselTruth) -> dict[str, object]:
+    return {
+        "name": vessel.name,
+        "parent": vessel.parent,
+        "parent_distance_mm": vessel.parent_distance_mm,
+        "length_mm": round(float(vessel.distance_mm[-1]), 4),
+        "points_ras": np.round(vessel.points_ras, 4).tolist(),
+        "distance_mm": np.round(vessel.distance_mm, 4).tolist(),
+        "diameter_mm": _numbers(vessel.diameter_mm),
+        "healthy_diameter_mm": _numbers(vessel.healthy_diameter_mm),
+    }
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [None if math.isnan(value) else round(float(value), 4) for value in values]
+
+
+def _segment_fields(labels: LabelMap) -> dict[str, str]:
+    """Return the fields by which Slicer reads a label map as a segmentation."""
+    k, j, i = labels.labels.shape
+    fields = {"Segmentation_MasterRepresentation": "Binary labelmap"}
+    for number, (value, name) in enumerate(sorted(labels.names.items())):
+        prefix = f"Segment{number}_"
+        fields |= {
+            prefix + "ID": f"Segment_{value}",
+            prefix + "Name": name,
+            prefix + "LabelValue": str(value),
+            prefix + "Layer": "0",
+            prefix + "Color": _COLORS[value],
+            prefix + "Extent": f"0 {i - 1} 0 {j - 1} 0 {k - 1}",
+        }
+    return fields
+
+
+def _write_image(voxels: np.ndarray, ijk_to_ras: np.ndarray, path: Path, fields: dict[str, str]) -> None:
+    import SimpleITK as sitk
+
+    matrix = LPS_TO_RAS @ ijk_to_ras
+    spacing = spacing_of(ijk_to_ras)
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing(spacing)
+    image.SetDirection((matrix[:3, :3] / np.array(spacing)).ravel().tolist())
+    image.SetOrigin(matrix[:3, 3].tolist())
+    for key, value in fields.items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, str(path), useCompression=True)
