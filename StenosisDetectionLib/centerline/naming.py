@@ -23,6 +23,8 @@ SHORTEST_BRANCH_MM = 10.0
 THINNEST_BRANCH_MM = 0.6
 """Side branches that stick out less, or whose mean radius is less, are left out."""
 
+LONGEST_SEPTAL_MM = 45.0
+
 LEAST_CONTRAST = 0.3
 """Least difference between the anterior directions of LAD and LCX."""
 
@@ -216,7 +218,7 @@ def _branch_name(tree: SectionTree, parent: Course, child: int) -> str:
     """Return the kind of a side branch by its parent: D or S of the LAD, OM, AM, or that of the parent."""
     if parent.name == "LAD":
         direction = tree.direction([child], 3.0, 25.0)
-        septal = direction[0] > 0 and tree.longest[child] < 30.0
+        septal = direction[0] > 0 and tree.longest[child] < LONGEST_SEPTAL_MM
         return "S" if septal else "D"
     return {"LCX": "OM", "RCA": "AM", "LM": "branch"}.get(parent.name, parent.name)
 

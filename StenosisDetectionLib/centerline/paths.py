@@ -129,18 +129,35 @@ def trace_sections(grid: LumenGrid, graph: LumenGraph, paths: Reach, report: Sta
         nodes = [order[position]]
         while not in_tree[nodes[-1]]:
             nodes.append(paths.previous[nodes[-1]])
-        path = np.array(nodes[::-1])
-        new_length = paths.length[path[-1]] - paths.length[path[0]]
+        path = _leave_late(grid, np.array(nodes[::-1]), accepted)
+        new_length = paths.length[path[-1]] - paths.length[path[min(1, len(path) - 1)]]
         sticks_out = new_length - grid.depth[path[0]] >= MINIMUM_BRANCH_MM
         if sticks_out and (grid.aorta_distance[path] > AORTA_RIM_MM).any():
             in_tree[path] = True
             accepted.append(path)
-        steps = path[::-1][::2]
+        steps = np.array(nodes)[::2]
         near = voxels.query_ball_point(grid.ras[steps], TUBE_SCALE * grid.depth[steps] + TUBE_MARGIN_MM)
         explained[np.unique(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in near]))] = True
-        explained[path] = True
+        explained[nodes] = True
         report(position / len(order), f"tracing vessels ({len(accepted)} branches)")
     return _sections(accepted, graph)
+
+
+def _leave_late(grid: LumenGrid, path: np.ndarray, accepted: list[np.ndarray]) -> np.ndarray:
+    """Return a path that leaves the tree where it diverges from it.
+
+    Cheapest paths to two tips often run side by side in the lumen of their common parent. The part within half the
+    depth (or two voxels) of earlier paths is dropped, so that the fork stands where the vessels part.
+    """
+    from scipy.spatial import cKDTree
+
+    if not accepted:
+        return path
+    tree = np.concatenate(accepted)
+    distance, nearest = cKDTree(grid.ras[tree]).query(grid.ras[path])
+    apart = np.flatnonzero(distance > np.maximum(1.8 * grid.voxel_mm, 0.5 * grid.depth[path]))
+    first = int(apart[0]) if len(apart) else len(path)
+    return path if first <= 1 else np.concatenate([tree[nearest[first - 1]][None], path[first:]])
 
 
 def _sections(traced: list[np.ndarray], graph: LumenGraph) -> list[Section]:
