@@ -23,7 +23,7 @@ _LIMIT = 24.0
 
 @lru_cache(maxsize=4)
 def _table(device: str) -> torch.Tensor:
-    """Return F in units of sigma as a table [distance, radius], each from 0 to `_LIMIT` in steps of `_STEP`."""
+    """Return F and its slope in units of sigma, (2, distance, radius), each axis 0 to `_LIMIT` in steps of `_STEP`."""
     import torch
     from scipy.special import i0e
 
@@ -31,27 +31,24 @@ def _table(device: str) -> torch.Tensor:
     distance = np.arange(0.0, _LIMIT + _STEP / 2, _STEP)
     radius = np.arange(0.0, _LIMIT + _STEP / 2 / fine, _STEP / fine)
     x, u = distance[:, None], radius[None, :]
-    integrand = u * np.exp(-0.5 * (x - u) ** 2) * i0e(x * u)
-    steps = 0.5 * (integrand[:, 1:] + integrand[:, :-1]) * (_STEP / fine)
-    cumulative = np.concatenate([np.zeros((len(distance), 1)), np.cumsum(steps, axis=1)], axis=1)
-    return torch.tensor(cumulative[:, ::fine], dtype=torch.float32, device=device)[None, None]
+    slope = u * np.exp(-0.5 * (x - u) ** 2) * i0e(x * u)
+    steps = 0.5 * (slope[:, 1:] + slope[:, :-1]) * (_STEP / fine)
+    disc = np.concatenate([np.zeros((len(distance), 1)), np.cumsum(steps, axis=1)], axis=1)
+    return torch.tensor(np.stack([disc[:, ::fine], slope[:, ::fine]]), dtype=torch.float32, device=device)[None]
 
 
-def blurred_disc(distance: torch.Tensor, radius: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Return F(distance; radius) between 0 and 1 for tensors of one shape, in mm (error below 0.001)."""
+def blurred_disc(
+    distance: torch.Tensor, radius: torch.Tensor, sigma: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return F(distance; radius), between 0 and 1, and its derivative by the radius in 1/mm.
+
+    The arguments are in mm and broadcast against each other; the error of F is below 0.001.
+    """
     import torch
 
-    x = (distance / sigma).clamp(0.0, _LIMIT)
-    y = (radius / sigma).clamp(0.0, _LIMIT)
+    x, y = torch.broadcast_tensors(distance / sigma, radius / sigma)
     grid = torch.stack([y, x], dim=-1).reshape(1, 1, -1, 2) * (2.0 / _LIMIT) - 1.0
     table = _table(str(distance.device))
     values = torch.nn.functional.grid_sample(table, grid, mode="bilinear", padding_mode="border", align_corners=True)
-    return values.reshape(distance.shape)
-
-
-def blurred_disc_slope(distance: torch.Tensor, radius: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Return the derivative of `blurred_disc` by the radius, in 1/mm."""
-    import torch
-
-    x, y = distance / sigma, radius / sigma
-    return y * torch.exp(-0.5 * (x - y) ** 2) * torch.special.i0e(x * y) / sigma
+    disc, slope = values.reshape(2, *x.shape)
+    return disc, slope / sigma

@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .disc import blurred_disc, blurred_disc_slope
+from .disc import blurred_disc
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +35,7 @@ CALCIUM_EDGE_SD_MM = 0.3
 
 _SMALLEST_RADIUS_MM, _SMALLEST_ANNULUS_MM = 0.15, 0.15
 _ITERATIONS = 14
+_CONVERGED = 1e-4
 _CHUNK = 256
 
 
@@ -137,50 +138,44 @@ def _fit_chunk(data: SectionData) -> SectionFit:
     def edge_miss(parameters: torch.Tensor) -> torch.Tensor:
         return edge - parameters[:, radius_slice] @ radius_basis.T
 
-    distance = data.distance[:, None, :].expand_as(data.values)
-    sigma = data.sigma[:, :, None].expand_as(data.values)
+    distance, sigma = data.distance[:, None, :], data.sigma[:, :, None]
+    # A derivative is one of five shapes over the samples times a function of the angle: basis[angle, shape, parameter].
+    basis = like.new_zeros(angles, 5, width)
+    basis[:, 0, radius_slice] = radius_basis
+    basis[:, 1, annulus_slice] = annulus_basis
+    basis[:, 2, wall] = 1.0
+    basis[:, 3, lumen] = 1.0
+    basis[:, 4, outside_slice] = outside_basis
 
     def shapes(parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         radius = (parameters[:, radius_slice] @ radius_basis.T).clamp(min=_SMALLEST_RADIUS_MM)
         annulus = (parameters[:, annulus_slice] @ annulus_basis.T).clamp(min=_SMALLEST_ANNULUS_MM)
         return radius, radius + annulus, parameters[:, outside_slice] @ outside_basis.T
 
-    def evaluate(parameters: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def evaluate(parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the residual (S, A, P), its derivatives by the five shapes (S, A, P, 5), and the cost (S,)."""
         radius, outer, outside = shapes(parameters)
-        radius3, outer3 = radius[:, :, None].expand_as(distance), outer[:, :, None].expand_as(distance)
-        inner_disc = blurred_disc(distance, radius3, sigma)
-        outer_disc = blurred_disc(distance, outer3, sigma)
+        inner_disc, inner_slope = blurred_disc(distance, radius[:, :, None], sigma)
+        outer_disc, outer_slope = blurred_disc(distance, outer[:, :, None], sigma)
         w, level, b = parameters[:, wall, None, None], parameters[:, lumen, None, None], outside[:, :, None]
         residual = data.values - (b + (w - b) * outer_disc + (level - w) * inner_disc)
-        return residual, inner_disc, outer_disc, radius3, outer3, w, level, b
-
-    def cost(residual: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
-        fit = (data.weights * residual**2).sum((1, 2)) + (precision * (parameters - prior) ** 2).sum(1)
-        return fit + (edge_precision * edge_miss(parameters) ** 2).sum(1)
+        by_outer = (w - b) * outer_slope
+        by_radius = (level - w) * inner_slope + by_outer
+        derivatives = torch.stack([by_radius, by_outer, outer_disc - inner_disc, inner_disc, 1.0 - outer_disc], dim=-1)
+        cost = (data.weights * residual**2).sum((1, 2)) + (precision * (parameters - prior) ** 2).sum(1)
+        return residual, derivatives, cost + (edge_precision * edge_miss(parameters) ** 2).sum(1)
 
     parameters = start
     damping = like.new_full((sections,), 1e-2)
-    evaluation = evaluate(parameters)
-    current = cost(evaluation[0], parameters)
+    residual, derivatives, current = evaluate(parameters)
     normal = like.new_zeros(sections, width, width)
     for _ in range(_ITERATIONS):
-        residual, inner_disc, outer_disc, radius3, outer3, w, level, b = evaluation
-        by_radius = (level - w) * blurred_disc_slope(distance, radius3, sigma)
-        by_outer = (w - b) * blurred_disc_slope(distance, outer3, sigma)
-        jacobian = torch.cat(
-            [
-                ((by_radius + by_outer)[..., None]) * radius_basis[None, :, None, :],
-                by_outer[..., None] * annulus_basis[None, :, None, :],
-                (outer_disc - inner_disc)[..., None],
-                inner_disc[..., None],
-                (1.0 - outer_disc)[..., None] * outside_basis[None, :, None, :],
-            ],
-            dim=-1,
-        ).reshape(sections, -1, width)
-        weighted = jacobian * data.weights.reshape(sections, -1, 1)
-        normal = weighted.transpose(1, 2) @ jacobian + torch.diag_embed(precision)
-        gradient = (weighted * residual.reshape(sections, -1, 1)).sum(1) + precision * (prior - parameters)
+        weighted = derivatives * data.weights[..., None]
+        products = weighted.transpose(2, 3) @ derivatives
+        normal = torch.einsum("aui,sauv,avj->sij", basis, products, basis) + torch.diag_embed(precision)
         normal[:, radius_slice, radius_slice] += edge_normal
+        sums = (weighted * residual[..., None]).sum(2)
+        gradient = torch.einsum("aui,sau->si", basis, sums) + precision * (prior - parameters)
         gradient[:, radius_slice] += (edge_precision * edge_miss(parameters)) @ radius_basis
         damped = normal + torch.diag_embed(damping[:, None] * torch.diagonal(normal, dim1=1, dim2=2))
         step = torch.linalg.solve(damped, gradient)
@@ -188,19 +183,18 @@ def _fit_chunk(data: SectionData) -> SectionFit:
         step[:, annulus_slice] = step[:, annulus_slice].clamp(-0.3, 0.3)
         trial = parameters + step
         trial[:, 0] = trial[:, 0].clamp(min=_SMALLEST_RADIUS_MM)
-        trial_evaluation = evaluate(trial)
-        trial_cost = cost(trial_evaluation[0], trial)
+        trial_residual, trial_derivatives, trial_cost = evaluate(trial)
         better = trial_cost < current
+        gain = ((current - trial_cost) / current.clamp(min=1e-12)).where(better, trial_cost.new_zeros(()))
         damping = torch.where(better, damping * 0.3, damping * 4.0).clamp(1e-6, 1e4)
         parameters = torch.where(better[:, None], trial, parameters)
         current = torch.where(better, trial_cost, current)
-        evaluation = tuple(
-            torch.where(better.reshape(-1, *[1] * (new.dim() - 1)), new, old)
-            for new, old in zip(trial_evaluation, evaluation, strict=True)
-        )
+        residual = torch.where(better[:, None, None], trial_residual, residual)
+        derivatives = torch.where(better[:, None, None, None], trial_derivatives, derivatives)
+        if float(gain.max()) < _CONVERGED:
+            break
 
     radius, outer, outside = shapes(parameters)
-    residual = evaluation[0]
     total = data.weights.sum((1, 2)).clamp(min=1e-12)
     # Weights are information, so that their sum counts independent samples times their weight.
     mean_square = (data.weights * residual**2).sum((1, 2)) / total
