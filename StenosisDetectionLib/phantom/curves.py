@@ -28,6 +28,16 @@ def _evenly(points: np.ndarray, spacing_mm: float) -> np.ndarray:
     return np.stack([np.interp(even, distance, axis) for axis in points.T], axis=1)
 
 
+def curve_through(*stations: tuple[float, float, float]) -> np.ndarray:
+    """Return a smooth curve through points, with a point every 0.25 mm (cubic spline over the chord length)."""
+    from scipy.interpolate import CubicSpline
+
+    points = np.array(stations)
+    distance = arc_length(points)
+    fine = np.linspace(0, distance[-1], int(20 * distance[-1]))
+    return resampled(CubicSpline(distance, points, bc_type="natural")(fine))
+
+
 def tangents(points: np.ndarray) -> np.ndarray:
     """Return the unit tangents (N, 3) of a polyline."""
     along = np.gradient(points, axis=0)

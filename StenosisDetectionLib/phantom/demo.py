@@ -1,23 +1,21 @@
 """The demo study: a synthetic CCTA of a real coronary tree with five stenoses of known degree pressed into it."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..geometry import transform_points
 from ..progress import StageReport, no_report
-from ..study import CTVolume, LabelMap
-from .arteries import artery_solids, complete_diameter
+from .arteries import artery_solids
+from .assembly import Physics, grid_around, render_study
 from .chest import ATTENUATION_HU, LUNG, organs
 from .coronary_model import CoronaryModel, load_coronary_model
 from .curves import tangents
 from .mesh import cut_sections
-from .noise import correlated_noise
 from .pressing import press_lesions
-from .render import Painted, render
+from .render import Painted
 from .solids import Tube
-from .truth import AORTA_LABEL, LUMEN_LABEL, LesionShape, Phantom, PhantomTruth, VesselTruth, lesion_truth
+from .truth import AORTA_LABEL, LUMEN_LABEL, LesionShape, Phantom, VesselTruth, complete_diameter
 
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "demo"
 
@@ -33,7 +31,7 @@ LESIONS = (
 PSF_SIGMA_MM = (0.35, 0.35, 0.45)
 NOISE_HU = 25.0
 SPACING_MM = (0.4, 0.4, 0.5)
-_FIELD_OF_VIEW_RAS = ((-105.0, 47.0), (122.0, 274.0), (1645.0, 1776.0))
+_LOW_RAS, _HIGH_RAS = np.array([-105.0, 122.0, 1645.0]), np.array([47.0, 274.0, 1776.0])
 
 _CAP_MM = 4.0  # the closed top of the model, which the ascending aorta above it covers
 _CORONARY_REACH = 1.4  # of its radius: voxels of the lumen label this near to a centerline are coronary
@@ -53,51 +51,19 @@ def demo_study(
     model = load_coronary_model(DEMO_FOLDER)
     report(0.08, "pressing the stenoses into it")
     lumen = press_lesions(model.mesh, model.vessels, LESIONS)
-    vessels = tuple(_narrowed(vessel) for vessel in model.vessels)
-
-    low = np.array([bounds[0] for bounds in _FIELD_OF_VIEW_RAS])
-    high = np.array([bounds[1] for bounds in _FIELD_OF_VIEW_RAS])
-    # i runs to the patient's left and j to the back, as in DICOM: the first voxel is right, anterior and inferior.
-    ijk_to_ras = np.diag([-spacing_mm[0], -spacing_mm[1], spacing_mm[2], 1.0])
-    ijk_to_ras[:3, 3] = [high[0], high[1], low[2]]
-    size = tuple(int(n) for n in np.round((high - low) / np.array(spacing_mm)))
     scene = organs()
     scene.append(Painted(_ascending_aorta(model), ATTENUATION_HU["aorta"], AORTA_LABEL))
     scene += artery_solids(model.mesh, lumen, model.vessels, LESIONS)
 
     def rendering(fraction: float, message: str) -> None:
-        report(0.1 + 0.75 * fraction, message)
+        report(0.1 + 0.87 * fraction, message)
 
-    voxels, labels = render(scene, (size[0], size[1], size[2]), ijk_to_ras, PSF_SIGMA_MM, LUNG, rendering)
-    report(0.85, "adding noise")
-    voxels += correlated_noise(voxels.shape, spacing_mm, NOISE_HU, seed)
-    np.round(voxels, out=voxels)
+    grid = grid_around(_LOW_RAS, _HIGH_RAS, spacing_mm)
+    physics = Physics(PSF_SIGMA_MM, NOISE_HU, seed)
+    phantom = render_study("demo", scene, LUNG, model.vessels, LESIONS, grid, physics, ATTENUATION_HU, rendering)
     report(0.97, "separating aorta and coronary arteries")
-    _label_aorta(labels, ijk_to_ras, vessels)
-    truth = PhantomTruth(
-        kind="demo",
-        vessels=vessels,
-        lesions=tuple(
-            lesion_truth(shape, vessel) for shape in LESIONS for vessel in vessels if vessel.name == shape.vessel
-        ),
-        psf_sigma_mm=PSF_SIGMA_MM,
-        noise_hu=NOISE_HU,
-        seed=seed,
-        attenuation_hu=dict(ATTENUATION_HU),
-    )
-    acquisition: dict[str, str | float | bool] = {"kvp": 120.0, "contrast_agent": True, "manufacturer": "phantom"}
-    volume = CTVolume(voxels, ijk_to_ras, acquisition=acquisition)
-    names = {LUMEN_LABEL: "Coronary lumen", AORTA_LABEL: "Aorta"}
-    return Phantom(volume, truth, LabelMap(labels, ijk_to_ras, names))
-
-
-def _narrowed(vessel: VesselTruth) -> VesselTruth:
-    """Return a vessel with the lumen diameter that its lesions leave."""
-    factor = np.ones_like(vessel.distance_mm)
-    for lesion in LESIONS:
-        if lesion.vessel == vessel.name:
-            factor *= lesion.factor(vessel.distance_mm)
-    return replace(vessel, diameter_mm=vessel.healthy_diameter_mm * factor)
+    _label_aorta(phantom.lumen.labels, grid.ijk_to_ras, model.vessels)
+    return phantom
 
 
 def _ascending_aorta(model: CoronaryModel) -> Tube:

@@ -13,8 +13,9 @@ not depend on the number of threads, because the blurred planes are added in ord
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -198,12 +199,13 @@ def render(
         inside = slab_labels[:, margin[1] : margin[1] + size_ijk[1], margin[0] : margin[0] + size_ijk[0]]
         return first_slice, blurred, inside
 
-    for number, (first_slice, planes, slab_labels) in enumerate(_in_order(work, starts)):
-        report(number / len(starts), f"rendering slab {number + 1} of {len(starts)}")
-        _add_planes(volume, planes, first_slice, kernels[2], factors[2])
-        first, last = max(first_slice, 0), min(first_slice + slab_labels.shape[0], size_ijk[2])
-        if first < last:
-            labels[first:last] = slab_labels[first - first_slice : last - first_slice]
+    with closing(_in_order(work, starts)) as results:
+        for number, (first_slice, planes, slab_labels) in enumerate(results):
+            report(number / len(starts), f"rendering slab {number + 1} of {len(starts)}")
+            _add_planes(volume, planes, first_slice, kernels[2], factors[2])
+            first, last = max(first_slice, 0), min(first_slice + slab_labels.shape[0], size_ijk[2])
+            if first < last:
+                labels[first:last] = slab_labels[first - first_slice : last - first_slice]
     return volume, labels
 
 
@@ -322,7 +324,7 @@ def _add_planes(volume: np.ndarray, planes: np.ndarray, first_slice: int, kernel
 
 def _in_order(
     work: Callable[[int], tuple[int, np.ndarray, np.ndarray]], starts: Sequence[int]
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+) -> Generator[tuple[int, np.ndarray, np.ndarray], None, None]:
     """Run the work in a few threads and give its results in order, never far ahead of the reader."""
     waiting = iter(starts)
     with ThreadPoolExecutor(_THREADS) as pool:

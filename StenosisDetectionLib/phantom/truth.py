@@ -1,6 +1,7 @@
 """What a phantom truly contains: analytic vessels and lesions, and the physics of its image. RAS, mm, HU."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -135,10 +136,30 @@ class Phantom:
     lumen: LabelMap
 
 
+def complete_diameter(vessel: VesselTruth) -> np.ndarray:
+    """Return the healthy diameter of a vessel with the gaps at bifurcations filled linearly, (N,)."""
+    known = np.isfinite(vessel.healthy_diameter_mm)
+    return np.interp(vessel.distance_mm, vessel.distance_mm[known], vessel.healthy_diameter_mm[known])
+
+
+def lumen_factor(vessel: VesselTruth, lesions: Sequence[LesionShape]) -> np.ndarray:
+    """Return lumen diameter over healthy diameter along a vessel, (N,)."""
+    factor = np.ones_like(vessel.distance_mm)
+    for lesion in lesions:
+        if lesion.vessel == vessel.name:
+            factor *= lesion.factor(vessel.distance_mm)
+    return factor
+
+
+def narrowed(vessel: VesselTruth, lesions: Sequence[LesionShape]) -> VesselTruth:
+    """Return a vessel with the lumen diameter that its lesions leave."""
+    return replace(vessel, diameter_mm=vessel.healthy_diameter_mm * lumen_factor(vessel, lesions))
+
+
 def lesion_truth(shape: LesionShape, vessel: VesselTruth) -> LesionTruth:
     """Return the truth of a lesion on its vessel."""
     position = [float(np.interp(shape.throat_mm, vessel.distance_mm, axis)) for axis in vessel.points_ras.T]
-    reference = float(np.interp(shape.throat_mm, vessel.distance_mm, vessel.healthy_diameter_mm))
+    reference = float(np.interp(shape.throat_mm, vessel.distance_mm, complete_diameter(vessel)))
     factor = float(shape.factor(np.array(shape.throat_mm)))
     return LesionTruth(
         vessel=shape.vessel,

@@ -14,7 +14,31 @@ from ..study import LabelMap
 from .truth import Phantom, PhantomTruth, VesselTruth
 
 TRUTH_SCHEMA = "stenosis-detection/phantom-truth/1"
+TRUTH_FILE = "truth.json"
+LABELS_FILE = "truth.seg.nrrd"
 _COLORS = {1: "0.9 0.2 0.2", 2: "0.9 0.6 0.5"}
+
+
+def check_directory(directory: Path, overwrite: bool) -> None:
+    """Refuse a folder that `write_phantom` would have to refuse, before the phantom is rendered.
+
+    Raises
+    ------
+    InputError : the folder exists, and is neither empty nor a phantom that may be overwritten.
+    """
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise InputError(f"the output '{directory.name}' is a file: choose a folder")
+    names = {path.name for path in directory.iterdir()}
+    if not names:
+        return
+    if not overwrite:
+        raise InputError(f"the folder '{directory.name}' exists already: choose another one or add --overwrite")
+    # The whole folder is replaced, so it must hold nothing else.
+    volumes = [name for name in names - {TRUTH_FILE, LABELS_FILE} if name.endswith(".nrrd")]
+    if not {TRUTH_FILE, LABELS_FILE} <= names or len(names) != 3 or len(volumes) != 1:
+        raise InputError(f"the folder '{directory.name}' holds more than a phantom: choose another folder")
 
 
 def write_phantom(study: Phantom, directory: Path, overwrite: bool = False) -> Path:
@@ -26,31 +50,29 @@ def write_phantom(study: Phantom, directory: Path, overwrite: bool = False) -> P
 
     Raises
     ------
-    InputError : the folder exists and `overwrite` is not set, or it cannot be written.
+    InputError : the folder exists and may not be replaced, or it cannot be written.
     """
     directory = Path(directory)
-    if directory.exists() and not overwrite:
-        raise InputError(f"the folder '{directory.name}' exists already: choose another one or add --overwrite")
+    check_directory(directory, overwrite)
+    beside: Path | None = None
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    except OSError as error:
-        raise InputError(f"cannot write beside the folder '{directory.name}': {error.strerror}") from error
-    try:
         name = f"{study.truth.kind}.nrrd"
         _write_image(study.volume.voxels.astype(np.int16), study.volume.ijk_to_ras, beside / name, {})
-        _write_image(
-            study.lumen.labels, study.lumen.ijk_to_ras, beside / "truth.seg.nrrd", _segment_fields(study.lumen)
-        )
-        (beside / "truth.json").write_text(json.dumps(truth_as_dict(study.truth), indent=1, allow_nan=False) + "\n")
+        _write_image(study.lumen.labels, study.lumen.ijk_to_ras, beside / LABELS_FILE, _segment_fields(study.lumen))
+        (beside / TRUTH_FILE).write_text(json.dumps(truth_as_dict(study.truth), allow_nan=False) + "\n")
         beside.chmod(0o755)
         if directory.exists():
             shutil.rmtree(directory)
         beside.replace(directory)
     except OSError as error:
-        raise InputError(f"cannot write the folder '{directory.name}': {error.strerror}") from error
+        raise InputError(
+            f"cannot write the folder '{directory.name}' ({error.strerror}): choose another folder"
+        ) from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        if beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
     return directory / name
 
 
