@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import ctk  # noqa: F401  (registers the CTK widgets that the .ui file uses)
 import numpy as np
 import qt
 import slicer
@@ -85,12 +84,21 @@ def registerSampleData() -> None:
     )
 
 
-def addDemoVolume() -> vtkMRMLScalarVolumeNode:
-    """Compute the demo study, a synthetic CT angiography with known narrowings, and add it to the scene."""
-    from StenosisDetectionLib.phantom import demo_study
+def addDemoVolume() -> vtkMRMLScalarVolumeNode | None:
+    """Compute the demo study, a synthetic CT angiography with known narrowings; return None when cancelled."""
+    from StenosisDetectionLib.gui.demo import demo_volume
 
-    volume = demo_study().volume
-    return slicer.util.addVolumeFromArray(volume.voxels, volume.ijk_to_ras, "CoronaryPhantom")
+    dialog = slicer.util.createProgressDialog(
+        labelText=_("Computing a synthetic CT angiography"),
+        windowTitle=_("Stenosis Detection"),
+        windowModality=qt.Qt.WindowModal,
+    )
+    volume = demo_volume(dialog, slicer.app.processEvents)
+    if volume is None:
+        return None
+    volumeNode = slicer.util.addVolumeFromArray(volume.voxels, volume.ijk_to_ras, "CoronaryPhantom")
+    slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+    return volumeNode
 
 
 @parameterNodeWrapper
@@ -428,7 +436,8 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         volume = volume_of_node(volumeNode)
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
         attribute = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
-        modality = hierarchy.GetItemAttribute(hierarchy.GetItemByDataNode(volumeNode), attribute)
+        item = hierarchy.GetItemByDataNode(volumeNode)
+        modality = hierarchy.GetItemAttribute(item, attribute) if item else ""
         return replace(volume, modality=modality) if modality else volume
 
     def labelMapFromSegmentation(self, segmentationNode: vtkMRMLSegmentationNode) -> LabelMap:

@@ -344,6 +344,80 @@ def test_the_chosen_segmentation_is_measured(panel, pipeline):
     assert pipeline.calls == []
 
 
+@pytest.fixture
+def demo(module, monkeypatch):
+    """Replace the demo study, which takes a minute, by the small one; return when to go on after half of it."""
+    import types
+
+    import slicer
+    from PySide6.QtWidgets import QApplication
+
+    import StenosisDetectionLib.phantom as phantom
+
+    def demo_study(report):
+        report(0.5, "half")
+        for _ in range(100):
+            report(0.6, "more")
+        return types.SimpleNamespace(volume=small_study().volume)
+
+    monkeypatch.setattr(phantom, "demo_study", demo_study)
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: None)
+    monkeypatch.setattr(slicer.app, "processEvents", QApplication.processEvents)
+    return demo_study
+
+
+def test_the_demo_study_is_computed_and_shown(module, demo):
+    import slicer
+
+    layers = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    node = module.addDemoVolume()
+    assert slicer.util.arrayFromVolume(node).shape == small_study().volume.voxels.shape
+    assert layers.GetBackgroundVolumeID() == node.GetID()
+
+
+def test_the_demo_study_can_be_cancelled(module, demo, monkeypatch):
+    import slicer
+
+    create = slicer.util.createProgressDialog
+
+    def cancelled_dialog(**options):
+        dialog = create(**options)
+        dialog.cancel()
+        return dialog
+
+    monkeypatch.setattr(slicer.util, "createProgressDialog", cancelled_dialog)
+    import StenosisDetectionLib.phantom as phantom
+
+    reached = []
+
+    def endless(report):
+        while True:
+            report(0.5, "on")
+            reached.append(1)
+
+    monkeypatch.setattr(phantom, "demo_study", endless)
+    assert module.addDemoVolume() is None
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+
+
+def test_the_demo_study_is_offered_as_sample_data(module, monkeypatch):
+    import sys
+    import types
+
+    offered = {}
+    logic = types.SimpleNamespace(
+        registerCustomSampleDataCategory=lambda category, title: offered.update(category=category),
+        registerCustomSampleDataSource=lambda **source: offered.update(source),
+    )
+    monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
+    monkeypatch.setattr(module, "addDemoVolume", lambda: "added")
+    module.registerSampleData()
+    assert offered["category"] == "StenosisDetection"
+    # The data source checks that its lists have one length; nothing is downloaded.
+    assert offered["uris"] == offered["fileNames"] == offered["nodeNames"] == []
+    assert offered["customDownloader"](None) == "added"
+
+
 def test_every_widget_explains_itself():
     root = ElementTree.parse(UI).getroot()
     silent = {"StenosisDetection", "progressFrame"}
