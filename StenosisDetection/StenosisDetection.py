@@ -510,22 +510,38 @@ def _partOfBatch(progress: ProgressCallback, index: int, count: int, name: str) 
 
 
 class StenosisDetectionTest(ScriptedLoadableModuleTest):
-    """Runs in Slicer, by "Reload and Test" and by ctest; each case begins with an empty scene."""
+    """Runs in Slicer, by "Reload and Test" and by ctest; each test begins with an empty scene."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear(0)
 
     def test_process(self) -> None:
-        """A study with one known narrowing becomes nodes, and the narrowing is found."""
-        volumeNode = self._toyVolumeNode()
+        """A synthetic study becomes nodes, and its known narrowings are found where they are."""
+        phantom, volumeNode = self._toyStudy()
         results = StenosisDetectionLogic().process(volumeNode, options=AnalysisOptions(device="cpu"))
-        self.assertTrue(results)
-        for nodeClass in ("vtkMRMLSegmentationNode", "vtkMRMLMarkupsCurveNode", "vtkMRMLTableNode"):
-            self.assertGreater(slicer.mrmlScene.GetNumberOfNodesByClass(nodeClass), 0, nodeClass)
+        self.assertIn("LAD", results["curves"])
+        self.assertIn("RCA", results["curves"])
+        self._assertFound(phantom, results["lesions"])
+
+    def test_measure(self) -> None:
+        """Measured with a given lumen instead of a searched one, the same narrowings are found."""
+        phantom, volumeNode = self._toyStudy()
+        segmentationNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Drawn lumen")
+        segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        labels = phantom.labels
+        for value, name in labels.names.items():
+            segmentId = segmentationNode.GetSegmentation().AddEmptySegment(name, name)
+            slicer.util.updateSegmentBinaryLabelmapFromArray(
+                (labels.labels == value).astype(np.uint8), segmentationNode, segmentId, volumeNode
+            )
+        options = AnalysisOptions(device="cpu")
+        results = StenosisDetectionLogic().measure(volumeNode, segmentationNode, options)
+        self._assertFound(phantom, results["lesions"])
+        self.assertTrue(slicer.mrmlScene.IsNodePresent(segmentationNode))
 
     def test_cancel(self) -> None:
         """Cancelled work leaves the scene as it was."""
-        volumeNode = self._toyVolumeNode()
+        _phantom, volumeNode = self._toyStudy()
         before = slicer.mrmlScene.GetNumberOfNodes()
 
         def cancel(report: Progress) -> None:
@@ -538,11 +554,19 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
     def test_refusal(self) -> None:
         """A volume without voxels is refused in one line."""
         volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-        with self.assertRaisesRegex(InputError, "no voxels"):
+        with self.assertRaisesRegex(InputError, "empty"):
             StenosisDetectionLogic().process(volumeNode)
 
-    def _toyVolumeNode(self) -> vtkMRMLScalarVolumeNode:
+    def _toyStudy(self) -> tuple[object, vtkMRMLScalarVolumeNode]:
         from StenosisDetectionLib.phantom import toy_study
 
-        volume = toy_study().volume
-        return slicer.util.addVolumeFromArray(volume.voxels, volume.ijk_to_ras, "Toy study")
+        phantom = toy_study()
+        volume = phantom.volume
+        return phantom, slicer.util.addVolumeFromArray(volume.voxels, volume.ijk_to_ras, "Toy study")
+
+    def _assertFound(self, phantom, lesionsNode) -> None:
+        """Every narrowing of the phantom has a control point within 5 mm of its throat."""
+        found = slicer.util.arrayFromMarkupsControlPoints(lesionsNode)
+        for lesion in phantom.truth.lesions:
+            distance = np.linalg.norm(found - np.array(lesion.position_ras), axis=1).min()
+            self.assertLess(distance, 5.0, lesion.vessel)

@@ -24,8 +24,8 @@ class CTVolume:
     ijk_to_ras : 4 x 4 matrix from voxel indices (i, j, k) to RAS in mm.
     modality : DICOM modality.
     source_format : DICOM, NRRD, NIfTI, MetaImage, Slicer or array.
-    acquisition : what the file says of the scan (`kvp`, `contrast_agent`, `kernel`, `manufacturer`, `slice_thickness_mm`),
-        never anything of the patient.
+    acquisition : what the file says of the scan (`kvp`, `contrast_agent`, `kernel`, `manufacturer`,
+        `slice_thickness_mm`, `cardiac_phase_percent`), never anything of the patient.
     warnings : one line each, for the report.
     """
 
@@ -150,6 +150,15 @@ class VesselTree:
             if vessel.name == name:
                 return vessel
         raise KeyError(name)
+
+    def ends_free(self, vessel: Vessel, within_mm: float = 1.0) -> bool:
+        """Return whether a vessel ends in tissue, not in a branching as the left main coronary artery does."""
+        return not any(
+            child.parent == vessel.name
+            and child.parent_distance_mm is not None
+            and child.parent_distance_mm >= vessel.length_mm - within_mm
+            for child in self.vessels
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -84,10 +84,12 @@ def segmentation_of(
     shape, matrix = grid_around(everything, spacing, directions)
     lumen, vessel = np.zeros(shape, bool), np.zeros(shape, bool)
     for tube in tubes:
-        paint(lumen, matrix, tube.points(), tube.radii())
+        paint(lumen, matrix, tube.points()[::2], tube.radii()[::2])
     if aorta:
-        ijk = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1)[..., ::-1]
-        ras = transform_points(matrix, ijk)
         (x, y, low), high = AORTA[0][0], AORTA[0][1][2]
-        vessel = (np.hypot(ras[..., 0] - x, ras[..., 1] - y) <= AORTA[1]) & (ras[..., 2] >= low) & (ras[..., 2] <= high)
+        for k in range(shape[0]):
+            slab = np.stack(np.broadcast_arrays(*np.ogrid[: shape[2], : shape[1]], k), axis=-1)
+            ras = transform_points(matrix, slab).transpose(1, 0, 2)
+            across = np.hypot(ras[..., 0] - x, ras[..., 1] - y) <= AORTA[1]
+            vessel[k] = across & (ras[..., 2] >= low) & (ras[..., 2] <= high)
     return LumenSegmentation(lumen & ~vessel, vessel, matrix, ModelInfo("shapes", "1"))

@@ -270,3 +270,18 @@ def test_the_module_describes_itself(module, repository):
     assert parent.categories == ["Cardiac"]
     assert "not a medical device" in parent.helpText.lower()
     assert ("startupCompleted()", module.registerSampleData) in slicer.app.connections
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["test_process", "test_measure", "test_cancel", "test_refusal"])
+def test_the_self_test_of_the_module_passes_with_the_real_engine(module, name):
+    """The test class that a real Slicer runs."""
+    result = module.StenosisDetectionTest(name).run()
+    problems = [text for _, text in (*result.errors, *result.failures)]
+    assert result.testsRun == 1
+    assert problems == []
+
+
+def test_every_self_test_is_tried_here(module):
+    names = [name for name in dir(module.StenosisDetectionTest) if name.startswith("test")]
+    assert sorted(names) == ["test_cancel", "test_measure", "test_process", "test_refusal"]

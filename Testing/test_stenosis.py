@@ -140,6 +140,20 @@ def test_the_fading_end_and_thin_vessels_are_not_graded() -> None:
     assert find_lesions(tree, profiles, fit_references(tree, profiles), 1.5) == ()
 
 
+def test_the_end_of_the_left_main_at_its_bifurcation_is_graded() -> None:
+    along = np.arange(0.0, 12.0 + 1e-9, STEP)
+    left_main = vessel_of("LM", 12.0, 2.2, number=5)
+    lad = vessel_of("LAD", 80.0, 1.6, "LM", 12.0, number=7)
+    tree = VesselTree((left_main, lad))
+    narrowed = np.where(along > 6.0, 1.6, 4.4)
+    profiles = (profile_of(left_main, narrowed, noise=0.0), profile_of(lad, np.full(len(ALONG), 3.2), noise=0.0))
+    (lesion,) = find_lesions(tree, profiles, fit_references(tree, profiles), 1.5)
+    assert (lesion.vessel, lesion.segment) == ("LM", "LM")
+    assert lesion.throat_mm > 6.0
+    assert not tree.ends_free(left_main)
+    assert tree.ends_free(lad)
+
+
 def test_noise_alone_makes_no_lesion() -> None:
     for seed in range(20):
         tree, profiles = study(np.full(len(ALONG), 2.4), noise=0.15, error=0.15, seed=seed)

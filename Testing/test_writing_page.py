@@ -57,9 +57,9 @@ class Page(HTMLParser):
 def test_shows_the_findings():
     page = Page(report_page(small_study()))
     assert page.text.count(BANNER) == 2
-    assert "software-suggested, unreviewed" in page.text
+    assert "CAD-RADS 2.0 candidate 3/P2/N, software-suggested, unreviewed" in page.text
     assert "case-1" in page.text
-    assert "small test volume" in page.text
+    assert "Small test volume" in page.text
     assert "Diameter stenosis 60 % [52–67], 1.28 mm of 3.20 mm." in page.text
     assert "pLAD (6) moderate" in page.text
     assert "vesselness 1.0" in page.text
@@ -91,7 +91,7 @@ def test_says_plainly_that_no_coronary_artery_was_found():
     page = Page(report_page(empty))
     assert "No coronary artery was found in this study." in page.text
     assert "candidate, " not in page.text
-    assert BANNER in page.text and "small test volume" in page.text
+    assert BANNER in page.text and "Small test volume" in page.text
 
 
 def test_says_when_there_is_no_lesion():
@@ -150,10 +150,10 @@ def coordinates(path):
 def test_plot_draws_the_profile_to_scale():
     study = small_study()
     profile, vessel = study.profiles[1], study.tree.vessels[1]
-    plot = diameter_plot(study, 1, 20.0)
+    plot = diameter_plot(study, 1)
     known = np.isfinite(profile.diameter_mm)
     drawn = coordinates(plot.lumen_path)
-    scale = (WIDTH - LEFT - RIGHT) / 20.0
+    scale = (WIDTH - LEFT - RIGHT) / 40.0
     np.testing.assert_allclose(drawn[:, 0], LEFT + scale * vessel.distance_mm[known], atol=0.06)
     # The ticks of the y axis say what a height means.
     ticks = np.array([[tick.place, float(tick.text)] for tick in plot.y_ticks])
@@ -172,7 +172,7 @@ def test_plot_breaks_its_line_where_nothing_was_measured():
     diameter = study.profiles[1].diameter_mm.copy()
     diameter[20:24] = np.nan
     profiles = (study.profiles[0], replace(study.profiles[1], diameter_mm=diameter), study.profiles[2])
-    plot = diameter_plot(replace(study, profiles=profiles), 1, 20.0)
+    plot = diameter_plot(replace(study, profiles=profiles), 1)
     assert plot.lumen_path.count("M") == 2
     assert plot.interval_path.count("Z") == 2
 
@@ -185,7 +185,7 @@ def test_plot_of_a_vessel_without_any_measurement():
     study = replace(
         study, profiles=(profile, *study.profiles[1:]), references=(reference, *study.references[1:])
     )  # fmt: skip
-    plot = diameter_plot(study, 0, 20.0)
+    plot = diameter_plot(study, 0)
     assert plot.lumen_path == plot.reference_path == plot.interval_path == ""
     page = Page(report_page(study))
     assert not [value for _, value in page.attributes if re.search(r"\bnan\b", value or "")][:1]

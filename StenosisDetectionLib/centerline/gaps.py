@@ -48,7 +48,7 @@ def bridge_gaps(
         for c, best in pending.items():
             distance, nearest = tree.query(grid.ras[members[c]], distance_upper_bound=LONG_GAP_MM)
             row = int(np.argmin(distance))
-            if distance[row] < best[0] and _bridgeable(grid, int(nodes[nearest[row]]), int(members[c][row])):
+            if distance[row] < best[0] and _bridgeable(grid, component, int(nodes[nearest[row]]), int(members[c][row])):
                 pending[c] = (float(distance[row]), int(nodes[nearest[row]]), int(members[c][row]))
         closest = min(pending, key=lambda c: (pending[c][0], c))
         if not np.isfinite(pending[closest][0]):
@@ -59,18 +59,19 @@ def bridge_gaps(
     return _with_bridges(grid, graph, bridges), rooted
 
 
-def _bridgeable(grid: LumenGrid, first: int, second: int) -> bool:
+def _bridgeable(grid: LumenGrid, component: np.ndarray, first: int, second: int) -> bool:
     """Whether the gap between two voxels is short, or long with both ends pointing along it."""
     gap = grid.ras[second] - grid.ras[first]
     length = float(np.linalg.norm(gap))
     if length <= SHORT_GAP_MM:
         return True
-    return all(abs(_axis_at(grid, node) @ gap) / length >= COLLINEAR_COSINE for node in (first, second))
+    return all(abs(_axis_at(grid, component, node) @ gap) / length >= COLLINEAR_COSINE for node in (first, second))
 
 
-def _axis_at(grid: LumenGrid, node: int) -> np.ndarray:
-    """Return the unit main axis of the lumen around a voxel."""
-    near = grid.ras[np.linalg.norm(grid.ras - grid.ras[node], axis=1) <= AXIS_RADIUS_MM]
+def _axis_at(grid: LumenGrid, component: np.ndarray, node: int) -> np.ndarray:
+    """Return the unit main axis of the piece of lumen around one of its voxels."""
+    piece = grid.ras[component == component[node]]
+    near = piece[np.linalg.norm(piece - grid.ras[node], axis=1) <= AXIS_RADIUS_MM]
     return np.linalg.svd(near - near.mean(axis=0), full_matrices=False)[2][0]
 
 

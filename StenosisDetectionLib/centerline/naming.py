@@ -28,6 +28,11 @@ LONGEST_SEPTAL_MM = 45.0
 LEAST_CONTRAST = 0.3
 """Least difference between the anterior directions of LAD and LCX."""
 
+SIDEWAYS = 0.1
+"""Directions less anterior or posterior than this, or twice this, are sideways: those of diagonals and marginals."""
+
+LONGEST_LEFT_MAIN_MM = 25.0
+
 LAD_HABIT = Habit(1.0, 0.8, 1.0, 0.5, (-0.51, 0.61, -0.61))
 LCX_HABIT = Habit(0.7, 0.8, 0.5, 1.0, (0.34, -0.85, -0.42))
 RCA_HABIT = Habit(0.7, 0.8, 1.0, 0.8, (0.0, -0.8, -0.6))
@@ -74,10 +79,11 @@ def _name_left(tree: SectionTree, roots: list[list[int]], naming: Naming, roles:
     if not roots:
         naming.flags.append("left_not_found")
         return []
-    divided = [r for r in roots if _divide(tree, r) is not None]
-    if divided:
-        _name_divided_left(tree, divided[0], naming, roles)
-        return [r for r in roots if r is not divided[0]]
+    for root in roots:
+        divided = _divide(tree, root)
+        if divided is not None and not _has_own_ostia(tree, divided[1], [r for r in roots if r is not root]):
+            _name_divided_left(tree, *divided, naming, roles)
+            return [r for r in roots if r is not root]
     naming.flags.append("no_left_main")
     anterior = {id(r): float(tree.direction(r, 5.0, 60.0)[1]) for r in roots}
     pair = sorted(roots[:2], key=lambda r: -anterior[id(r)])
@@ -114,8 +120,29 @@ def _divide(tree: SectionTree, root: list[int]) -> tuple[list[int], list[list[in
         further = [c for c in tree.sections[child].children if tree.longest[c] >= MAJOR_BRANCH_MM]
         close = tree.length(child) <= TRIFURCATION_MM and len(further) >= 2
         daughters += [[child, c] for c in further] if close else [[child]]
-    anterior = [_anterior(tree, d) for d in daughters]
-    return (stem, daughters) if max(anterior) - min(anterior) >= LEAST_CONTRAST else None
+    front, back = max(_anterior(tree, d) for d in daughters), min(_anterior(tree, d) for d in daughters)
+    # A long stem is rather an LAD that gives its first diagonal branch than a left main.
+    long = sum(tree.length(s) for s in stem) > LONGEST_LEFT_MAIN_MM
+    plausible = front >= SIDEWAYS and back <= (-2 * SIDEWAYS if long else SIDEWAYS)
+    return (stem, daughters) if plausible and front - back >= LEAST_CONTRAST else None
+
+
+def _has_own_ostia(tree: SectionTree, daughters: list[list[int]], others: list[list[int]]) -> bool:
+    """Whether another tree holds the real LAD or LCX: it leads farther forward or backward than all daughters do."""
+    front, back = max(_anterior(tree, d) for d in daughters), min(_anterior(tree, d) for d in daughters)
+    for other in others:
+        stack, found = list(other), []
+        while stack:
+            section = stack.pop()
+            if tree.longest[section] >= MAJOR_BRANCH_MM:
+                found.append(_anterior(tree, [section]))
+                stack += tree.sections[section].children
+        if found and (
+            (back > -2 * SIDEWAYS and min(found) < back - LEAST_CONTRAST)
+            or (front < 2 * SIDEWAYS and max(found) > front + LEAST_CONTRAST)
+        ):
+            return True
+    return False
 
 
 def _anterior(tree: SectionTree, daughter: list[int]) -> float:
@@ -123,12 +150,10 @@ def _anterior(tree: SectionTree, daughter: list[int]) -> float:
     return float(tree.direction(daughter[-1:], 5.0, 60.0)[1])
 
 
-def _name_divided_left(tree: SectionTree, root: list[int], naming: Naming, roles: dict[int, str]) -> None:
-    """Name a left tree that divides; a daughter that leads to the right is a right coronary artery of common origin."""
-    divided = _divide(tree, root)
-    if divided is None:
-        return
-    stem, daughters = divided
+def _name_divided_left(
+    tree: SectionTree, stem: list[int], daughters: list[list[int]], naming: Naming, roles: dict[int, str]
+) -> None:
+    """Name a left tree by its stem and major daughters: foremost the LAD, hindmost the LCX, between them the ramus."""
     daughters = sorted(daughters, key=lambda d: -_anterior(tree, d))
     front, back = daughters[0], daughters[-1]
     while len(front) > 1 and len(back) > 1 and front[0] == back[0]:

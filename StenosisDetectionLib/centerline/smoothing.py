@@ -37,8 +37,6 @@ def center_path(grid: LumenGrid, points_ras: np.ndarray, fixed_mm: float) -> np.
     points = resample(points_ras, PATH_STEP_MM)
     original = points.copy()
     free = np.clip((np.arange(len(points)) * PATH_STEP_MM - fixed_mm) / 2.0, 0.0, 1.0)
-    # An isolated tip has no cross-section: its last millimeter is moved less and less.
-    free *= np.clip(np.arange(len(points))[::-1] * PATH_STEP_MM, 0.0, 1.0)
     limit = LARGEST_MOVE * grid.wall.query(points)[0]
     for _ in range(_CENTERING_PASSES):
         move = points + free[:, None] * _centroid_shift(grid, points) - original
@@ -47,6 +45,25 @@ def center_path(grid: LumenGrid, points_ras: np.ndarray, fixed_mm: float) -> np.
         points = original + move * np.minimum(1.0, limit / size)[:, None]
         points[0] = original[0]
     return points
+
+
+def straighten_tip(grid: LumenGrid, points_ras: np.ndarray) -> np.ndarray:
+    """Return a path of voxel centers whose end, which turns to the farthest corner of the lumen, goes straight on.
+
+    The last part, as long as the lumen is deep there, is replaced by a straight line up to the wall.
+    """
+    points = resample(points_ras, PATH_STEP_MM)
+    depth = grid.wall.query(points)[0]
+    turned = int(np.ceil(depth[-8:].max() / PATH_STEP_MM)) + 1
+    kept = points[: max(len(points) - turned, 2)]
+    base = kept[max(len(kept) - 9, 0)]
+    step = kept[-1] - base
+    length = float(np.linalg.norm(step))
+    if len(kept) < 4 or length < PATH_STEP_MM:
+        return points
+    further = kept[-1] + np.arange(1, 2 * turned + 1)[:, None] * PATH_STEP_MM * step / length
+    inside = _in_lumen(grid, further)
+    return np.concatenate([kept, further[: len(further) if inside.all() else int(np.argmin(inside))]])
 
 
 def smooth_path(points_ras: np.ndarray) -> np.ndarray:
@@ -83,12 +100,18 @@ def path_radius(grid: LumenGrid, points_ras: np.ndarray) -> np.ndarray:
     voxel in thin ones. Points outside the lumen, on a bridged gap, take the radius between its ends.
     """
     radius = wall_radius(grid, points_ras)
-    ijk = np.linalg.solve(grid.ijk_to_ras[:3, :3], (points_ras - grid.ijk_to_ras[:3, 3]).T)
-    nearest = np.clip(np.rint(ijk[::-1]).astype(int), 0, np.array(grid.index.shape)[:, None] - 1)
-    inside = grid.index[tuple(nearest)] >= 0
+    inside = _in_lumen(grid, points_ras)
     inside[0] = True  # the ostium lies on the surface between lumen and aorta
     rows = np.arange(len(radius))
     return np.interp(rows, rows[inside], radius[inside])
+
+
+def _in_lumen(grid: LumenGrid, points_ras: np.ndarray) -> np.ndarray:
+    """Whether the voxel nearest to each point belongs to the lumen."""
+    ijk = np.linalg.solve(grid.ijk_to_ras[:3, :3], (points_ras - grid.ijk_to_ras[:3, 3]).T)
+    nearest = np.clip(np.rint(ijk[::-1]).astype(int), 0, np.array(grid.index.shape)[:, None] - 1)
+    inside: np.ndarray = grid.index[tuple(nearest)] >= 0
+    return inside
 
 
 def _arc_length(points: np.ndarray) -> np.ndarray:

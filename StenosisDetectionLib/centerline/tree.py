@@ -12,7 +12,7 @@ from .naming import name_courses
 from .ostia import Ostium, estimate_ostia, find_ostia
 from .paths import Section, components, lumen_graph, reach, trace_sections
 from .segments import with_segments
-from .smoothing import center_path, path_radius, smooth_path
+from .smoothing import center_path, path_radius, smooth_path, straighten_tip
 
 LARGEST_LUMEN_ML = 150.0
 """Coronary lumen is 2 to 15 ml; a mask this large holds heart chambers or the aorta."""
@@ -104,6 +104,8 @@ def _vessel(
         parent_distance = float(parent.distance_mm[joint])
         start, fixed = parent.points_ras[joint], float(parent.radius_mm[joint])
     points = np.concatenate([start[None], points[1:]])
+    if not sections[course.sections[-1]].children:
+        points = straighten_tip(grid, points)
     points = smooth_path(center_path(grid, points, fixed))
     return Vessel(
         name=course.name,

@@ -325,9 +325,15 @@ def _profiles(
     for number, vessel in enumerate(tree.vessels):
         own = sections.vessel_index == number
         quality = _quality(
-            vessel, inside[own], calcified[own], neighbor[own], error[own] / diameter[own], residual[own],
+            vessel,
+            tree.ends_free(vessel),
+            inside[own],
+            calcified[own],
+            neighbor[own],
+            error[own] / diameter[own],
+            residual[own],
             (lumen_hu[own] - outside_hu[own]) / noise,
-        )  # fmt: skip
+        )
         known = inside[own]
         smooth = smooth_along(np.where(known, diameter[own], np.nan), error[own])
         with np.errstate(invalid="ignore"):
@@ -356,6 +362,7 @@ def _profiles(
 
 def _quality(
     vessel: Vessel,
+    ends_free: bool,
     inside: np.ndarray,
     calcified: np.ndarray,
     neighbor: np.ndarray,
@@ -367,7 +374,8 @@ def _quality(
     words = np.full(len(inside), "ok", dtype=object)
     along, length = vessel.distance_mm, vessel.length_mm
     words[neighbor > 0.25] = "bifurcation"
-    words[along > length - END_MM] = "end"
+    if ends_free:
+        words[along > length - END_MM] = "end"
     if vessel.parent is None:
         words[along < OSTIUM_MM] = "ostium"
     words[(relative_error > 0.25) | (residual > 3.0)] = "unreliable"

@@ -68,7 +68,11 @@ def find_lesions(
     lesions: list[Lesion] = []
     for vessel, profile, reference in zip(tree.vessels, profiles, references, strict=True):
         branching = branching_mask(tree, vessel)
-        for candidate in _candidates(vessel, profile, reference, branching, minimum_reference_diameter_mm):
+        ignored = IGNORED_END_MM if tree.ends_free(vessel) else 0.0
+        graded = (reference.diameter_mm >= minimum_reference_diameter_mm) & (
+            vessel.distance_mm <= vessel.length_mm - ignored
+        )
+        for candidate in _candidates(profile, reference, branching, graded):
             name = f"L{len(lesions) + 1}"
             lesions.append(_measure(name, vessel, profile, reference, branching, candidate))
     return tuple(lesions)
@@ -87,23 +91,14 @@ def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _candidates(
-    vessel: Vessel,
-    profile: LumenProfile,
-    reference: ReferenceProfile,
-    branching: np.ndarray,
-    minimum_reference_mm: float,
+    profile: LumenProfile, reference: ReferenceProfile, branching: np.ndarray, graded: np.ndarray
 ) -> list[_Candidate]:
     stenosis = stenosis_percent(profile, reference)
     with np.errstate(invalid="ignore"):
         deficit = (reference.diameter_mm - profile.diameter_mm) / np.hypot(
             profile.diameter_error_mm, reference.error_mm
         )
-        usable = (
-            np.isin(profile.quality, _MEASURABLE)
-            & np.isfinite(stenosis)
-            & (reference.diameter_mm >= minimum_reference_mm)
-            & (vessel.distance_mm <= vessel.length_mm - IGNORED_END_MM)
-        )
+        usable = graded & np.isin(profile.quality, _MEASURABLE) & np.isfinite(stenosis)
         enough = stenosis >= np.where(branching, BRANCHING_PERCENT, DETECTION_PERCENT)
         narrow = usable & enough & (deficit >= DETECTION_Z)
         shoulder = np.isfinite(stenosis) & (stenosis >= SHOULDER_PERCENT)

@@ -5,7 +5,7 @@ scripts and nothing loaded from elsewhere. The content follows the reporting gui
 (SCCT, Leipsic 2014) as far as software can fill it; the layout is Resources/templates/report.html.
 """
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +33,11 @@ class LesionFigure:
 
 @dataclass(frozen=True)
 class VesselFigure:
-    """A vessel with its full name, its row of vessels.csv and its diameter plot."""
+    """A vessel with its full name, its worst lesion, its row of vessels.csv and its diameter plot."""
 
     vessel: Vessel
     full_name: str
+    worst: Lesion | None
     row: Row
     plot: DiameterPlot
 
@@ -81,6 +82,7 @@ def report_page(study: StudyResult) -> str:
         research_use=RESEARCH_USE,
         grades=wording.grade_ranges(),
         segment_count=len(SEGMENTS),
+        cad_rads=wording.cad_rads_words(study.patient),
         notes=[wording.flag_words(flag) for flag in (*study.segmentation.flags, *study.tree.flags)],
         smallest_lesion_percent=DETECTION_PERCENT,
         ignored_end_mm=IGNORED_END_MM,
@@ -101,12 +103,20 @@ def _lesion_figure(study: StudyResult, lesion: Lesion) -> LesionFigure:
 
 
 def _vessel_figures(study: StudyResult) -> list[VesselFigure]:
-    longest = max((vessel.length_mm for vessel in study.tree.vessels), default=0.0)
-    end = 10.0 * max(math.ceil(longest / 10.0), 1)
     return [
-        VesselFigure(vessel, vessel_definition(vessel.name).full_name, row, diameter_plot(study, index, end))
+        VesselFigure(
+            vessel,
+            vessel_definition(vessel.name).full_name,
+            _worst(lesion for lesion in study.lesions if lesion.vessel == vessel.name),
+            row,
+            diameter_plot(study, index),
+        )
         for index, (vessel, row) in enumerate(zip(study.tree.vessels, vessel_rows(study), strict=True))
     ]
+
+
+def _worst(lesions: Iterable[Lesion]) -> Lesion | None:
+    return max(lesions, key=lambda lesion: lesion.diameter_stenosis_percent, default=None)
 
 
 def _segment_lines(study: StudyResult) -> list[SegmentLine]:
@@ -115,11 +125,10 @@ def _segment_lines(study: StudyResult) -> list[SegmentLine]:
     lines = []
     for vessel in study.tree.vessels:
         for segment in vessel.segments:
-            inside = [
+            worst = _worst(
                 lesion
                 for lesion in study.lesions
                 if lesion.vessel == vessel.name and segment.start_mm <= lesion.throat_mm <= segment.end_mm
-            ]
-            worst = max(inside, key=lambda lesion: lesion.diameter_stenosis_percent, default=None)
+            )
             lines.append(SegmentLine(segment, abbreviations.get(segment.number, ""), vessel.name, worst))
     return sorted(lines, key=lambda line: line.segment.number)

@@ -14,6 +14,9 @@ from ..study import Lesion, LumenProfile, ReferenceProfile, StudyResult, Vessel
 WIDTH, HEIGHT = 720.0, 230.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 30.0, 40.0
 
+SHORTEST_AXIS_MM = 40.0
+"""A shorter vessel is drawn on an axis of this length, so that short lesions do not look long."""
+
 NORMAL_90 = 1.645
 """Half width of a 90 % interval in standard errors."""
 
@@ -57,20 +60,16 @@ class DiameterPlot:
     y_ticks: tuple[Tick, ...]
 
 
-def diameter_plot(study: StudyResult, index: int, longest_mm: float) -> DiameterPlot:
-    """Return the plot of vessel number `index` of the tree.
-
-    Parameters
-    ----------
-    longest_mm : end of the x axis, the same for all vessels so that their plots can be compared.
-    """
+def diameter_plot(study: StudyResult, index: int) -> DiameterPlot:
+    """Return the plot of vessel number `index` of the tree."""
     vessel, profile, reference = study.tree.vessels[index], study.profiles[index], study.references[index]
     lesions = [lesion for lesion in study.lesions if lesion.vessel == vessel.name]
-    x_step = _step(longest_mm, 8)
+    x_end = 10.0 * math.ceil(max(vessel.length_mm, SHORTEST_AXIS_MM) / 10.0)
+    x_step = _step(x_end, 10)
     high = _highest(profile, reference)
     y_step = _step(high, 5)
     y_end = y_step * math.ceil(high / y_step)
-    x_scale = (WIDTH - LEFT - RIGHT) / max(longest_mm, 1e-6)
+    x_scale = (WIDTH - LEFT - RIGHT) / x_end
     y_scale = (HEIGHT - TOP - BOTTOM) / y_end
     x = LEFT + x_scale * vessel.distance_mm
     base = HEIGHT - BOTTOM
@@ -94,16 +93,20 @@ def diameter_plot(study: StudyResult, index: int, longest_mm: float) -> Diameter
             Band(LEFT + x_scale * s.start_mm, x_scale * (s.end_mm - s.start_mm), str(s.number)) for s in vessel.segments
         ),
         unsure=_unsure(vessel, profile, x_scale),
-        x_ticks=tuple(Tick(LEFT + x_scale * v, f"{v:g}") for v in _multiples(x_step, longest_mm)),
+        x_ticks=tuple(Tick(LEFT + x_scale * v, f"{v:g}") for v in _multiples(x_step, x_end)),
         y_ticks=tuple(Tick(base - y_scale * v, f"{v:g}") for v in _multiples(y_step, y_end)),
     )
 
 
 def _highest(profile: LumenProfile, reference: ReferenceProfile) -> float:
-    """Return the largest diameter to show; a short flare at the ostium may be cut off."""
-    known = np.concatenate([profile.diameter_mm, reference.diameter_mm])
-    known = known[np.isfinite(known)]
-    return max(2.0, 1.1 * float(np.percentile(known, 99))) if known.size else 2.0
+    """Return the largest diameter to show; the flare at an ostium or a bifurcation may be cut off."""
+    sure = np.array([word == "ok" for word in profile.quality])
+    for diameter in (profile.diameter_mm[sure], profile.diameter_mm):
+        known = np.concatenate([diameter, reference.diameter_mm])
+        known = known[np.isfinite(known)]
+        if known.size:
+            return max(2.0, 1.05 * float(known.max()))
+    return 2.0
 
 
 def _lesion_band(lesion: Lesion, x_scale: float) -> Band:
@@ -160,7 +163,7 @@ def _ribbon(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
 
 def _step(end: float, count: int) -> float:
     """Return a round tick distance (1, 2 or 5 times a power of ten) that gives at most about `count` ticks."""
-    rough = max(end, 1e-6) / count
+    rough = end / count
     power = 10.0 ** math.floor(math.log10(rough))
     for factor in (1.0, 2.0, 5.0):
         if factor * power >= rough:

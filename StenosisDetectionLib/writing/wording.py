@@ -7,11 +7,12 @@ import math
 
 from ..anatomy import SEGMENTS
 from ..stenosis.grades import GRADES, grade_of
+from ..study import Patient
 
 UNKNOWN = "–"
 
 REFERENCE_METHODS = {
-    "model": "taper of the vessel with steps at its branches, fitted to the healthy parts",
+    "model": "taper model",
     "none": "not known",
 }
 """What the words of `reference_method` mean."""
@@ -39,6 +40,12 @@ ACQUISITION = {
     "slice_thickness_mm": "Slice thickness (mm)",
 }
 """Titles of what the file says of the scan."""
+
+
+def cad_rads_words(patient: Patient) -> str:
+    """Return the CAD-RADS 2.0 category with plaque burden and modifiers in the order of print, for example `3/P2/N`."""
+    parts = (patient.cad_rads or UNKNOWN, patient.plaque_burden or "", *patient.modifiers)
+    return "/".join(part for part in parts if part)
 
 
 def grade_ranges() -> dict[str, str]:
