@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..anatomy import SEGMENTS, vessel_definition
+from ..anatomy import SEGMENTS, SegmentDefinition, segment_definition, vessel_definition
 from ..rows import Row, vessel_rows
 from ..stenosis.lesions import DETECTION_PERCENT, IGNORED_END_MM
 from ..study import Lesion, StudyResult, Vessel, VesselSegment
@@ -44,10 +44,10 @@ class VesselFigure:
 
 @dataclass(frozen=True)
 class SegmentLine:
-    """A segment with the vessel it lies on and the worst lesion in it."""
+    """A segment with its definition, the vessel it lies on and the worst lesion in it."""
 
     segment: VesselSegment
-    abbreviation: str
+    definition: SegmentDefinition
     vessel: str
     lesion: Lesion | None
 
@@ -121,7 +121,6 @@ def _worst(lesions: Iterable[Lesion]) -> Lesion | None:
 
 def _segment_lines(study: StudyResult) -> list[SegmentLine]:
     """Return the segments found, in the order of their numbers."""
-    abbreviations = {definition.number: definition.abbreviation for definition in SEGMENTS}
     lines = []
     for vessel in study.tree.vessels:
         for segment in vessel.segments:
@@ -130,5 +129,5 @@ def _segment_lines(study: StudyResult) -> list[SegmentLine]:
                 for lesion in study.lesions
                 if lesion.vessel == vessel.name and segment.start_mm <= lesion.throat_mm <= segment.end_mm
             )
-            lines.append(SegmentLine(segment, abbreviations.get(segment.number, ""), vessel.name, worst))
+            lines.append(SegmentLine(segment, segment_definition(segment.number), vessel.name, worst))
     return sorted(lines, key=lambda line: line.segment.number)

@@ -75,7 +75,7 @@ def diameter_plot(study: StudyResult, index: int) -> DiameterPlot:
     base = HEIGHT - BOTTOM
 
     def y(diameter_mm: np.ndarray) -> np.ndarray:
-        return base - y_scale * np.clip(diameter_mm, 0.0, y_end)
+        return base - y_scale * diameter_mm
 
     half = NORMAL_90 * profile.diameter_error_mm
     return DiameterPlot(
@@ -105,7 +105,7 @@ def _highest(profile: LumenProfile, reference: ReferenceProfile) -> float:
         known = np.concatenate([diameter, reference.diameter_mm])
         known = known[np.isfinite(known)]
         if known.size:
-            return max(2.0, 1.05 * float(known.max()))
+            return max(2.0, 1.15 * float(known.max()))
     return 2.0
 
 
