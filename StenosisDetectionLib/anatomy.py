@@ -44,7 +44,7 @@ SEGMENTS: tuple[SegmentDefinition, ...] = (
 
 @dataclass(frozen=True)
 class VesselDefinition:
-    """A vessel name: full name, territory for CAD-RADS (LM, LAD, LCX or RCA), SNOMED CT code with its meaning, color."""
+    """A vessel: name, full name, CAD-RADS territory (LM, LAD, LCX or RCA), SNOMED CT code and meaning, color."""
 
     name: str
     full_name: str

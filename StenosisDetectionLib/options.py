@@ -35,10 +35,11 @@ class AnalysisOptions:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise InputError(f"unknown precision '{self.precision}': choose one of {', '.join(PRECISIONS)}")
-        if self.roi is not None:
-            if len(self.roi) != 6 or any(a >= b for a, b in zip(self.roi[0::2], self.roi[1::2], strict=True)):
-                raise InputError(
-                    "the region (roi) needs six numbers in mm of RAS, x0,x1,y0,y1,z0,z1, with each x0 < x1"
-                )
+        if self.roi is not None and not _is_region(self.roi):
+            raise InputError("the region (roi) needs six numbers in mm of RAS, x0,x1,y0,y1,z0,z1, with each x0 < x1")
         if not 0.5 <= self.minimum_reference_diameter_mm <= 5.0:
             raise InputError("the smallest graded diameter must lie between 0.5 and 5 mm")
+
+
+def _is_region(roi: tuple[float, ...]) -> bool:
+    return len(roi) == 6 and all(low < high for low, high in zip(roi[0::2], roi[1::2], strict=True))

@@ -28,6 +28,11 @@ from .stenosis import assess_patient, find_lesions, fit_references
 from .study import CTVolume, LabelMap, Quality, StudyResult
 from .version import __version__
 
+TYPICAL_NOISE_HU = 30.0
+"""Stands in for the noise where no aorta was found to measure it in."""
+
+_NO_AORTA = "the ascending aorta was not found: noise is assumed, and contrast is that of the brightest blood"
+
 _STAGES = {
     "aorta": (0.0, 0.12),
     "segmentation": (0.12, 0.55),
@@ -76,11 +81,12 @@ def analyze(
 
     volume = check_volume(volume)
     device = resolve_device(options.device)
-    digest = hashlib.sha256(memoryview(np.ascontiguousarray(volume.voxels, dtype="<f4"))).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(volume.voxels, dtype="<f4").data).hexdigest()
 
     with stage("aorta") as report:
         aorta = find_aorta(volume, report)
         contrast_warnings = check_contrast(aorta.attenuation_hu)
+        noise_hu = TYPICAL_NOISE_HU if aorta.noise_hu is None else aorta.noise_hu
     with stage("segmentation") as report:
         if segmentation is None:
             lumen = segment(volume, aorta, options, device, report)
@@ -91,14 +97,14 @@ def analyze(
     with stage("lumen") as report:
         sampler = VolumeSampler(volume, device)
         point_spread = estimate_point_spread(volume, aorta.mask, aorta.ijk_to_ras, aorta.attenuation_hu, sampler)
-        profiles = measure_lumen(volume, tree, aorta.attenuation_hu, aorta.noise_hu, point_spread, sampler, report)
+        profiles = measure_lumen(volume, tree, aorta.attenuation_hu, noise_hu, point_spread, sampler, report)
     with stage("stenosis") as report:
         smallest = options.minimum_reference_diameter_mm
         references = fit_references(tree, profiles)
         lesions = find_lesions(tree, profiles, references, smallest)
         patient, gaps = assess_patient(tree, profiles, references, lesions, smallest)
         report(0.5, "labeling the vessels")
-        labels = label_study(lumen, tree, sampler, aorta.attenuation_hu, aorta.noise_hu)
+        labels = label_study(lumen, tree, sampler, aorta.attenuation_hu, noise_hu)
         report(1.0, "done")
 
     timing["total"] = time.perf_counter() - begin
@@ -115,9 +121,15 @@ def analyze(
         patient=patient,
         quality=Quality(
             noise_hu=aorta.noise_hu,
-            aorta_hu=aorta.attenuation_hu,
+            aorta_hu=aorta.attenuation_hu if aorta.found else None,
             psf_sigma_mm=point_spread.sigma_mm,
-            warnings=(*volume.warnings, *contrast_warnings, *point_spread.warnings, *gaps),
+            warnings=(
+                *volume.warnings,
+                *contrast_warnings,
+                *(() if aorta.found else (_NO_AORTA,)),
+                *point_spread.warnings,
+                *gaps,
+            ),
         ),
         device=device,
         precision="fp32",

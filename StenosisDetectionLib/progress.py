@@ -44,6 +44,7 @@ class CancellableProgress:
         self._cancel = threading.Event()
 
     def __call__(self, progress: Progress) -> None:
+        """Pass a report on, or raise `Cancelled` when asked to stop."""
         if self._cancel.is_set():
             raise Cancelled("cancelled")
         if self._callback is not None:

@@ -156,6 +156,29 @@ def test_a_third_daughter_of_the_left_main_is_the_ramus():
     assert tree.vessel("RI").segments[0].number == 17
 
 
+def test_a_circumflex_artery_that_gives_the_pda_is_left_dominance():
+    around = Tube((*HEART["LCX"].control, (-22, -52, -68), (5, -35, -75)), 1.9, 1.4)
+    short = Tube(((8, 10, 0), (20, 28, -8), (36, 30, -35), (38, 20, -55)), 1.4, 0.9)
+    backward = Tube(((5, -35, -75), (18, -45, -72), (28, -42, -62)), 1.1, 0.9)
+    tree = extract_tree(
+        segmentation_of([HEART[n] for n in ("LM", "LAD", "D1", "OM1", "PDA")] + [around, short, backward])
+    )
+    assert {v.name: v.parent for v in tree.vessels} == {
+        "LM": None, "LAD": "LM", "LCX": "LM", "D1": "LAD", "OM1": "LCX", "PDA": "LCX", "PLB": "LCX", "RCA": None,
+    }  # fmt: skip
+    assert tree.dominance == "left"
+    assert [s.number for s in tree.vessel("PDA").segments] == [15]
+    assert [s.number for s in tree.vessel("PLB").segments] == [18]
+
+
+def test_a_tree_near_the_aorta_begins_at_its_thick_end_there():
+    begun = Tube(HEART["LM"].control[1:], 2.3, 2.1)
+    tree = extract_tree(segmentation_of([begun, *(HEART[n] for n in ("LAD", "LCX", "RCA"))]))
+    assert {v.name for v in tree.vessels} == {"LM", "LAD", "LCX", "RCA"}
+    assert "ostium_estimated" in tree.vessel("LM").flags
+    assert np.linalg.norm(tree.vessel("LM").points_ras[0] - begun.points()[0]) < 3
+
+
 def test_a_right_artery_from_the_left_sinus_keeps_its_name():
     rca = Tube(
         ((-8, 10.5, 0), (-6, 17, 0), (8, 20, -3), (20, 28, -8), (36, 30, -35), (38, 12, -65), (5, -35, -75)), 2, 1

@@ -7,6 +7,7 @@ The right coronary artery ends where the posterior descending artery leaves it. 
 parent; those that are short or thin are left out, because nothing below 1.5 mm is graded.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +41,9 @@ BRANCH_HABIT = Habit(1.0, 0.8, 1.0, 0.0)
 
 ACUTE_MARGIN_DIRECTION = (0.707, 0.0, -0.707)
 """The acute margin is the point of the right coronary artery farthest to the right and below."""
+
+CRUX_RIGHT_MM, CRUX_BELOW_MM = 0.0, 35.0
+"""A circumflex artery is near the crux when it has come back this far to the right of, and below, its beginning."""
 
 APEXWARD = (-0.30, 0.81, -0.51)
 """Where the posterior descending artery leads, against the posterolateral branch."""
@@ -164,7 +168,15 @@ def _name_divided_left(
     else:
         naming.courses.append(left_main)
     naming.courses.append(Course([*front[:-1], *tree.follow(front[-1], LAD_HABIT)], left_main, "LAD"))
-    naming.courses.append(Course([*back[:-1], *tree.follow(back[-1], LCX_HABIT)], left_main, "LCX"))
+    circumflex = [*back[:-1], *tree.follow(back[-1], LCX_HABIT)]
+    fork = tree.grid.ras[tree.sections[circumflex[0]].nodes[0]]
+
+    def near_crux(n: int) -> bool:
+        right, _, above = tree.grid.ras[tree.sections[circumflex[n]].nodes[-1]] - fork
+        return bool(right > CRUX_RIGHT_MM and above < -CRUX_BELOW_MM)
+
+    circumflex = _cut_at_crux(tree, circumflex, near_crux, roles)
+    naming.courses.append(Course(circumflex, left_main, "LCX"))
     for daughter in daughters[1:-1]:
         roles[daughter[-1]] = "RI"
 
@@ -176,38 +188,44 @@ def _name_right(tree: SectionTree, roots: list[list[int]], naming: Naming, roles
         return []
     start = max(roots[0], key=lambda s: tree.longest[s])
     course = tree.follow(start, RCA_HABIT)
-    cut = _posterior_descending_fork(tree, course)
-    if cut is not None:
-        position, descending = cut
-        continuation = course[position + 1]
-        side = [c for c in tree.sections[course[position]].children if _is_branch(tree, c)]
-        for child in side:
-            roles[child] = "PDA" if child == descending else "PLB"
-        roles.setdefault(continuation, "PLB")
-        course = course[: position + 1]
+    ostium = tree.grid.ras[tree.sections[start].nodes[0]]
+    nodes = tree.nodes(course)
+    margin = int(nodes[np.argmax(tree.grid.ras[nodes] @ np.array(ACUTE_MARGIN_DIRECTION))])
+    beyond = next(n for n, s in enumerate(course) if margin in tree.sections[s].nodes)
+    course = _cut_at_crux(
+        tree, course, lambda n: n >= beyond and tree.grid.ras[tree.sections[course[n]].nodes[-1]][1] < ostium[1], roles
+    )
     naming.courses.append(Course(course, None, "RCA"))
     return roots[1:]
 
 
-def _posterior_descending_fork(tree: SectionTree, course: list[int]) -> tuple[int, int] | None:
-    """Return the place in the course after which the right coronary artery ends, and the section that is the PDA.
+def _cut_at_crux(
+    tree: SectionTree, course: list[int], near_crux: Callable[[int], bool], roles: dict[int, str]
+) -> list[int]:
+    """Return a right or circumflex artery up to where it gives the PDA, and give PDA and PLB their roles.
 
-    It is the last fork beyond the acute margin with a side branch that leads more toward the apex than the rest; where
-    all side branches lead backward, the vessel itself turns into the PDA at the last fork.
+    Among the forks at the ends of the sections for which `near_crux` holds, it is the last with a side branch that
+    leads more toward the apex than the rest; where all side branches lead backward, the vessel itself turns into the
+    PDA at the last fork. Without such a fork the course stays whole.
     """
-    nodes = tree.nodes(course)
-    margin = int(nodes[np.argmax(tree.grid.ras[nodes] @ np.array(ACUTE_MARGIN_DIRECTION))])
-    beyond = next(n for n, s in enumerate(course) if margin in tree.sections[s].nodes)
-    last: tuple[int, int] | None = None
-    for position in range(len(course) - 2, beyond - 1, -1):
+    fork: tuple[int, int] | None = None
+    for position in range(len(course) - 2, -1, -1):
         continuation = course[position + 1]
-        for side in tree.sections[course[position]].children:
-            if side == continuation or not _is_branch(tree, side) or not _is_branch(tree, continuation):
-                continue
-            last = last or (position, continuation)
-            if _apexward(tree, side) > _apexward(tree, continuation):
-                return position, side
-    return last
+        sides = [c for c in tree.sections[course[position]].children if c != continuation and _is_branch(tree, c)]
+        if not sides or not _is_branch(tree, continuation) or not near_crux(position):
+            continue
+        side = max(sides, key=lambda c: _apexward(tree, c))
+        if _apexward(tree, side) > _apexward(tree, continuation):
+            fork = position, side
+            break
+        fork = fork or (position, continuation)
+    if fork is None:
+        return course
+    position, descending = fork
+    for child in tree.sections[course[position]].children:
+        if child == course[position + 1] or _is_branch(tree, child):
+            roles[child] = "PDA" if child == descending else "PLB"
+    return course[: position + 1]
 
 
 def _apexward(tree: SectionTree, index: int) -> float:

@@ -50,6 +50,18 @@ def side_direction(tangent: np.ndarray, toward: np.ndarray) -> np.ndarray:
     return side / np.linalg.norm(side, axis=-1, keepdims=True)
 
 
+def transported_side(tangent: np.ndarray) -> np.ndarray:
+    """Return unit vectors normal to the tangents (N, 3) of a line that turn about it as little as possible.
+
+    The first points most toward the head, or toward the right where the line begins nearly vertical.
+    """
+    start = np.array([0.0, 0.0, 1.0]) if abs(tangent[0, 2]) < 0.9 else np.array([1.0, 0.0, 0.0])
+    side = [side_direction(tangent[0], start)]
+    for direction in tangent[1:]:
+        side.append(side_direction(direction, side[-1]))
+    return np.array(side)
+
+
 def first_farther_than(points: np.ndarray, other: np.ndarray, distance_mm: float) -> int:
     """Return the index of the first point of a line after its last one within a distance of another line."""
     from scipy.spatial import cKDTree

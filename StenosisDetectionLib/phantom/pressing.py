@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .curves import side_direction, tangents
+from .curves import tangents, transported_side
 from .mesh import TriangleMesh, split_long_edges
 from .truth import LesionShape, VesselTruth
 
@@ -57,7 +57,7 @@ def press_lesions(mesh: TriangleMesh, vessels: Sequence[VesselTruth], lesions: S
         points = mesh.points.copy()
         points[moved] = center + factor * (points[moved] - center)
         if lesion.eccentricity > 0:
-            side = side_direction(tangents(line), np.array([0.0, 0.0, 1.0]))[foot]
+            side = transported_side(tangents(line))[foot]
             room = 0.5 * np.interp(fine[foot], vessel.distance_mm, vessel.healthy_diameter_mm)[:, None]
             points[moved] += lesion.eccentricity * (1 - factor) * room * side
         mesh = TriangleMesh(points, mesh.triangles)

@@ -1,7 +1,8 @@
 """The solids of a scene: half space, ellipsoid, tube and closed surface, and fields of attenuation.
 
 Lengths are mm, points RAS. Analytic solids fill a cell by `0.5 - distance / cell`, clipped to 0 and 1, where the
-distance to the surface is negative inside; the closed surface counts sub-cells inside it (VTK's image stencil).
+distance to the surface is negative inside and the cell is as wide as a cube of its volume (which puts a surface at
+most 0.01 mm off where cells are not cubes); the closed surface counts sub-cells inside it (VTK's image stencil).
 """
 
 import threading
@@ -49,7 +50,8 @@ class HalfSpace:
         if self._distance(tile) > tile.reach_mm:
             return None
         distance = tile.linear(self.normal, -float(np.dot(self.normal, self.point_ras)), tile.whole())
-        return tile.whole(), _filled(distance, tile.cell_mm)
+        width = float(np.linalg.norm(self.normal @ tile.ijk_to_ras[:3, :3]))  # of a cell along the normal
+        return tile.whole(), _filled(distance, width)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..progress import StageReport, no_report
 from .assembly import AXIAL, Physics, grid_around, render_study
-from .curves import arc_length, resampled, side_direction, tangents
+from .curves import arc_length, resampled, tangents, transported_side
 from .render import Field, Painted
 from .solids import Tube
 from .truth import LUMEN_LABEL, LesionShape, Phantom, VesselTruth, complete_diameter, lumen_factor
@@ -108,7 +108,7 @@ def tree_solids(
         radius = complete_diameter(vessel) / 2
         for lesion in lesions:
             if lesion.vessel == vessel.name and lesion.eccentricity > 0:
-                side = side_direction(tangents(vessel.points_ras), np.array([0.0, 0.0, 1.0]))
+                side = transported_side(tangents(vessel.points_ras))
                 room = (1 - lesion.factor(vessel.distance_mm)) * radius
                 line += (lesion.eccentricity * room)[:, None] * side
         scene.append(Painted(Tube(line, radius * lumen_factor(vessel, lesions)), contrast_hu, LUMEN_LABEL))
