@@ -9,7 +9,7 @@ import numpy as np
 from .anatomy import AORTA, CALCIFIED_PLAQUE
 from .centerline import label_vessels
 from .geometry import spacing_of, transform_points
-from .lumen.measure import calcium_threshold_hu
+from .lumen.attenuation import calcium_threshold_hu
 from .study import LabelMap
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ import numpy as np
 from .centerline import extract_tree
 from .devices import resolve_device
 from .labels import label_study
-from .lumen import VolumeSampler, estimate_point_spread, measure_lumen
+from .lumen import VolumeSampler, coronary_attenuation, estimate_point_spread, measure_lumen
 from .options import AnalysisOptions
 from .progress import ProgressCallback, StageReport, stage_report
 from .reading import check_contrast, check_volume
-from .segmentation import find_aorta, segment, segmentation_from_labels
+from .segmentation import Aorta, find_aorta, segment, segmentation_from_labels
 from .stenosis import assess_patient, find_lesions, fit_references
 from .study import CTVolume, LabelMap, Quality, StudyResult
 from .version import __version__
@@ -85,7 +85,8 @@ def analyze(
 
     with stage("aorta") as report:
         aorta = find_aorta(volume, report)
-        contrast_warnings = check_contrast(aorta.attenuation_hu)
+        # A given lumen shows the contrast itself, even where the aorta lies outside of the volume.
+        contrast_warnings = check_contrast(aorta.attenuation_hu) if segmentation is None else ()
         noise_hu = TYPICAL_NOISE_HU if aorta.noise_hu is None else aorta.noise_hu
     with stage("segmentation") as report:
         if segmentation is None:
@@ -97,14 +98,17 @@ def analyze(
     with stage("lumen") as report:
         sampler = VolumeSampler(volume, device)
         point_spread = estimate_point_spread(volume, aorta.mask, aorta.ijk_to_ras, aorta.attenuation_hu, sampler)
-        profiles = measure_lumen(volume, tree, aorta.attenuation_hu, noise_hu, point_spread, sampler, report)
+        blood_hu, blood_warnings = _blood_attenuation(aorta, coronary_attenuation(tree, sampler))
+        if segmentation is not None:
+            contrast_warnings = check_contrast(blood_hu)
+        profiles = measure_lumen(volume, tree, blood_hu, noise_hu, point_spread, sampler, report)
     with stage("stenosis") as report:
         smallest = options.minimum_reference_diameter_mm
         references = fit_references(tree, profiles)
         lesions = find_lesions(tree, profiles, references, smallest)
         patient, gaps = assess_patient(tree, profiles, references, lesions, smallest)
         report(0.5, "labeling the vessels")
-        labels = label_study(lumen, tree, sampler, aorta.attenuation_hu, noise_hu)
+        labels = label_study(lumen, tree, sampler, blood_hu, noise_hu)
         report(1.0, "done")
 
     timing["total"] = time.perf_counter() - begin
@@ -127,6 +131,7 @@ def analyze(
                 *volume.warnings,
                 *contrast_warnings,
                 *(() if aorta.found else (_NO_AORTA,)),
+                *blood_warnings,
                 *point_spread.warnings,
                 *gaps,
             ),
@@ -138,6 +143,17 @@ def analyze(
         peak_memory_mb=_peak_memory_mb(),
         software_version=__version__,
     )
+
+
+def _blood_attenuation(aorta: Aorta, coronary_hu: float | None) -> tuple[float, tuple[str, ...]]:
+    """Return the attenuation of arterial blood: that of the aorta unless the coronary arteries contradict it."""
+    if coronary_hu is None or 0.7 * aorta.attenuation_hu <= coronary_hu <= 1.15 * aorta.attenuation_hu:
+        return aorta.attenuation_hu, ()
+    warning = (
+        f"the coronary arteries have {coronary_hu:.0f} HU, the aorta {aorta.attenuation_hu:.0f} HU: the aorta may be "
+        "mistaken, and the coronary value is used"
+    )
+    return coronary_hu, (warning,) if aorta.found else ()
 
 
 def _peak_memory_mb() -> float | None:

@@ -179,6 +179,13 @@ def test_a_tree_near_the_aorta_begins_at_its_thick_end_there():
     assert np.linalg.norm(tree.vessel("LM").points_ras[0] - begun.points()[0]) < 3
 
 
+def test_a_right_artery_from_the_left_main_keeps_its_name():
+    rca = Tube(((-17, 5, -1), (-14, 20, 0), (8, 22, -3), (20, 28, -8), (36, 30, -35), (38, 12, -65)), 1.6, 1.2)
+    tree = extract_tree(segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX")] + [rca]))
+    assert {v.name: v.parent for v in tree.vessels} == {"LM": None, "LAD": "LM", "LCX": "LM", "RCA": "LM"}
+    assert "common_ostium" in tree.flags
+
+
 def test_a_right_artery_from_the_left_sinus_keeps_its_name():
     rca = Tube(
         ((-8, 10.5, 0), (-6, 17, 0), (8, 20, -3), (20, 28, -8), (36, 30, -35), (38, 12, -65), (5, -35, -75)), 2, 1

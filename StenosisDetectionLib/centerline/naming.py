@@ -33,6 +33,7 @@ SIDEWAYS = 0.1
 """Directions less anterior or posterior than this, or twice this, are sideways: those of diagonals and marginals."""
 
 LONGEST_LEFT_MAIN_MM = 25.0
+LONGEST_COMMON_STEM_MM = 20.0
 
 LAD_HABIT = Habit(1.0, 0.8, 1.0, 0.5, (-0.51, 0.61, -0.61))
 LCX_HABIT = Habit(0.7, 0.8, 0.5, 1.0, (0.34, -0.85, -0.42))
@@ -66,7 +67,16 @@ def name_courses(tree: SectionTree) -> Naming:
     right: list[list[int]] = []
     left: list[list[int]] = []
     for root in roots:
-        (right if tree.direction(root, 5.0, 60.0)[0] > 0 else left).append(root)
+        branch = _right_of_common_stem(tree, root)
+        if branch is None:
+            (right if tree.direction(root, 5.0, 60.0)[0] > 0 else left).append(root)
+            continue
+        naming.flags.append("common_ostium")
+        right.append([branch])
+        stem = tree.sections[branch].parent
+        if stem is not None:
+            tree.sections[stem].children.remove(branch)
+        left.append([s for s in root if s != branch])
     unnamed = _name_left(tree, left, naming, roles) + _name_right(tree, right, naming, roles)
     for root in unnamed:
         naming.courses.append(Course(tree.follow(root[0], BRANCH_HABIT), None, "branch"))
@@ -76,6 +86,23 @@ def name_courses(tree: SectionTree) -> Naming:
     from_right, from_left = ("PDA", "RCA") in names, ("PDA", "LCX") in names
     naming.dominance = {(1, 0): "right", (0, 1): "left", (1, 1): "balanced"}.get((from_right, from_left), "unknown")
     return naming
+
+
+def _right_of_common_stem(tree: SectionTree, root: list[int]) -> int | None:
+    """Return the section where a right coronary artery leaves a stem it shares with the left one, None without."""
+    children, way = root, 0.0
+    while way <= LONGEST_COMMON_STEM_MM:
+        major = [c for c in children if tree.longest[c] >= MAJOR_BRANCH_MM]
+        if not major:
+            return None
+        rightward = {c: float(tree.direction([c], 5.0, 60.0)[0]) for c in major}
+        rightmost = max(major, key=lambda c: rightward[c])
+        if rightward[rightmost] > 2 * SIDEWAYS and min(rightward.values()) < -2 * SIDEWAYS:
+            return rightmost
+        longest = max(major, key=lambda c: tree.longest[c])
+        way += tree.length(longest)
+        children = tree.sections[longest].children
+    return None
 
 
 def _name_left(tree: SectionTree, roots: list[list[int]], naming: Naming, roles: dict[int, str]) -> list[list[int]]:
@@ -195,7 +222,9 @@ def _name_right(tree: SectionTree, roots: list[list[int]], naming: Naming, roles
     course = _cut_at_crux(
         tree, course, lambda n: n >= beyond and tree.grid.ras[tree.sections[course[n]].nodes[-1]][1] < ostium[1], roles
     )
-    naming.courses.append(Course(course, None, "RCA"))
+    before = tree.sections[start].parent
+    parent = next((c for c in naming.courses if before in c.sections), None)
+    naming.courses.append(Course(course, parent, "RCA"))
     return roots[1:]
 
 

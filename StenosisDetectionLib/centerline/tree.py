@@ -28,7 +28,7 @@ def extract_tree(segmentation: LumenSegmentation, report: StageReport = no_repor
 
     Flags of the tree: `no_lumen`, `lumen_too_large` and `no_vessel` come with an empty tree; `ostium_estimated`
     (no aorta), `pieces_without_ostium` (lumen that is connected to no ostium and left out), `left_not_found`,
-    `right_not_found`, `no_left_main`, `separate_left_ostia`, `trees_touch`.
+    `right_not_found`, `no_left_main`, `separate_left_ostia`, `common_ostium` (of left and right), `trees_touch`.
     Flags of a vessel: `bridged` (crosses a gap of the mask), `ostium_gap`, `ostium_estimated`, `trees_touch`.
     """
     report(0.0, "reading the lumen mask")

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..centerline.frames import rotation_minimizing_frames
 from ..geometry import spacing_of
 from ..progress import no_report
 from ..study import CENTERLINE_SPACING_MM, LumenProfile
+from .attenuation import calcium_threshold_hu, lumen_attenuation
 from .fit import WALL_HU, SectionData, SectionFit, fit_sections
 from .rays import ANGLES, SAMPLES, RayView, ray_directions, ray_extent, sample_rays, view_rays
+from .sections import Sections, sections_of
 
 if TYPE_CHECKING:
     from ..progress import StageReport
@@ -42,16 +43,6 @@ _SECTIONS_A_BATCH = 512
 
 
 @dataclass(frozen=True, eq=False)
-class _Sections:
-    """All cross-sections of a tree, vessel after vessel."""
-
-    centers: np.ndarray
-    frames: np.ndarray
-    radius_mm: np.ndarray
-    vessel_index: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
 class _Part:
     """One fitted batch: the fit, what the rays saw, whether each section lies in the volume, HU at its center."""
 
@@ -59,11 +50,6 @@ class _Part:
     view: RayView
     inside: np.ndarray
     core_hu: np.ndarray
-
-
-def calcium_threshold_hu(lumen_hu: np.ndarray | float, noise_hu: float) -> np.ndarray:
-    """Return the attenuation in HU above which a voxel beside the lumen is calcium."""
-    return np.maximum(350.0, np.asarray(lumen_hu) + max(3.0 * noise_hu, 100.0))
 
 
 def measure_lumen(
@@ -86,11 +72,11 @@ def measure_lumen(
     if not tree.vessels:
         return ()
     report(0.0, "sampling cross-sections")
-    sections = _sections(tree)
+    sections = sections_of(tree)
     axes = volume.ijk_to_ras[:3, :3] / np.array(spacing_of(volume.ijk_to_ras))
     covariance = axes @ np.diag(np.square(point_spread.sigma_mm)) @ axes.T
     noise = max(noise_hu, 5.0)
-    lumen_hu = _lumen_attenuation(tree, sections, sampler, aorta_hu, float(np.mean(point_spread.sigma_mm)))
+    lumen_hu = lumen_attenuation(tree, sections, sampler, aorta_hu, float(np.mean(point_spread.sigma_mm)))
     neighbors = _other_vessels(tree, sections)
 
     centers = sections.centers.copy()
@@ -113,52 +99,7 @@ def measure_lumen(
     return _profiles(tree, sections, centers, parts, lumen_hu, noise)
 
 
-def _sections(tree: VesselTree) -> _Sections:
-    return _Sections(
-        np.concatenate([v.points_ras for v in tree.vessels]),
-        np.concatenate([rotation_minimizing_frames(v.points_ras) for v in tree.vessels]),
-        np.concatenate([np.clip(v.radius_mm, 0.4, 4.0) for v in tree.vessels]),
-        np.concatenate([np.full(len(v.points_ras), n) for n, v in enumerate(tree.vessels)]),
-    )
-
-
-def _lumen_attenuation(
-    tree: VesselTree, sections: _Sections, sampler: VolumeSampler, aorta_hu: float, sigma_mm: float
-) -> np.ndarray:
-    """Return the attenuation of undisturbed lumen (S,) in HU along every vessel.
-
-    The center of a wide section shows it; where a vessel is narrow the value of the nearest wide sections within 10 mm
-    holds, then that of the parent. Bounded to 0.7 to 1.1 of the aorta.
-    """
-    import torch
-
-    inner = ray_directions(sections.frames)[:, ::3] * 0.35
-    around = np.concatenate([np.zeros((len(inner), 1, 3)), inner], axis=1) + sections.centers[:, None]
-    core = np.median(sampler(torch.from_numpy(around))[0].cpu().numpy(), axis=1)
-    wide = (sections.radius_mm > 2.9 * sigma_mm) & (core > 0.6 * aorta_hu) & (core < 1.15 * aorta_hu)
-    result = np.empty(len(core))
-    half = round(10.0 / CENTERLINE_SPACING_MM)
-    by_name: dict[str, np.ndarray] = {}
-    for number, vessel in enumerate(tree.vessels):
-        own = np.flatnonzero(sections.vessel_index == number)
-        inherited = 0.95 * aorta_hu
-        if vessel.parent in by_name and vessel.parent_distance_mm is not None:
-            parent = by_name[vessel.parent]
-            inherited = parent[min(round(vessel.parent_distance_mm / CENTERLINE_SPACING_MM), len(parent) - 1)]
-        level = np.full(len(own), inherited)
-        good = np.flatnonzero(wide[own])
-        if len(good) >= 8:
-            values = core[own][good]
-            for i in range(len(own)):
-                near = values[np.abs(good - i) <= half]
-                nearest = near if len(near) >= 8 else values[np.argsort(np.abs(good - i), kind="stable")[:8]]
-                level[i] = np.median(nearest)
-        by_name[vessel.name] = level = np.clip(level, 0.7 * aorta_hu, 1.1 * aorta_hu)
-        result[own] = level
-    return result
-
-
-def _other_vessels(tree: VesselTree, sections: _Sections) -> list:
+def _other_vessels(tree: VesselTree, sections: Sections) -> list:
     """Return, per vessel, a k-d tree over the points of the other vessels with their radii, or None."""
     from scipy.spatial import cKDTree
 
@@ -198,7 +139,7 @@ def _neighbor_samples(
 def _fit(
     sampler: VolumeSampler,
     centers: np.ndarray,
-    sections: _Sections,
+    sections: Sections,
     chosen: slice,
     radius: np.ndarray,
     covariance: np.ndarray,
@@ -292,7 +233,7 @@ def _feret(contour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _profiles(
     tree: VesselTree,
-    sections: _Sections,
+    sections: Sections,
     centers: np.ndarray,
     parts: list[_Part],
     lumen_hu: np.ndarray,

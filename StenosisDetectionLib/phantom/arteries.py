@@ -50,7 +50,7 @@ def artery_solids(
 
 def cardiac_veins(lad: VesselTruth, lcx: VesselTruth) -> list[Tube]:
     """Return the great cardiac vein: a part on the right of the mid LAD and one on the atrial side of the LCX."""
-    right_of_lad = _beside(lad, 46.0, 105.0, np.array([100.0, 0.0, 0.0]))
+    right_of_lad = _beside(lad, 48.0, 105.0, np.array([100.0, 0.0, 0.0]))
     return [right_of_lad, _beside(lcx, 10.0, 62.0, LEFT_ATRIUM_RAS)]
 
 
@@ -60,7 +60,7 @@ def _beside(vessel: VesselTruth, start_mm: float, end_mm: float, toward_ras: np.
     points = vessel.points_ras[part]
     along = tangents(points)
     across = np.cross(along, points - LEFT_VENTRICLE_RAS)
-    across *= np.sign((across * (toward_ras - points)).sum(axis=1))[:, None]
+    across *= np.sign((across * (toward_ras - points)).sum())  # one side all along
     side = side_direction(along, across)
     gap = complete_diameter(vessel)[part] / 2 + VEIN_GAP_MM + VEIN_DIAMETER_MM / 2
     line = resampled(points + gap[:, None] * side, spacing_mm=1.0, smoothing_mm=2.0)

@@ -21,6 +21,7 @@ MASK_SPACING_MM = 0.8
 CONTRAST_HU = 150.0
 """Blood below this attenuation carries no useful contrast."""
 
+_LEAST_SCORE = 0.3
 _MARGIN_LOW_MM = np.array([55.0, 55.0, 75.0])
 _MARGIN_HIGH_MM = np.array([55.0, 55.0, 40.0])
 
@@ -89,21 +90,24 @@ def find_aorta(volume: CTVolume, report: StageReport = no_report) -> Aorta:
 def ascending_track(tracks: list[DiscTrack], grid: RasGrid) -> DiscTrack | None:
     """Return the track of the ascending aorta, None when no track can be it.
 
-    It is long, round, of constant width and attenuation, 9 to 23 mm in radius; it does not leave the volume
-    through its bottom (the descending aorta does) and a similar vessel behind it speaks for it, one in front of it
-    against it. A similar vessel to its left (the pulmonary trunk) speaks for it as well.
+    It is long, round, of constant width and attenuation, 9 to 23 mm in radius. Against a track speak: that it leaves
+    the volume through its bottom, or has a similar vessel in front of it (descending aorta); that a vessel of at
+    least its brightness and width lies to its right (pulmonary trunk); that a wider one lies to its left (superior
+    vena cava); that it ends well below the other great vessels (a chamber).
     """
-    best, best_score = None, 0.35
-    bottom = float(grid.origin_ras[2])
+    vessels = [track for track in tracks if _shape_score(track) > 0.5]
+    best, best_score = None, _LEAST_SCORE
     for track in tracks:
         score = _shape_score(track)
-        if score <= 0.0:
+        if score <= best_score:
             continue
-        if track.centers_ras[-1, 2] - bottom < 12.0:
+        others = [_relation(track, other) for other in vessels if other is not track]
+        if track.centers_ras[-1, 2] - float(grid.origin_ras[2]) < 12.0 or any(o.in_front for o in others):
             score *= 0.3
-        for other in tracks:
-            if other is not track and _shape_score(other) > 0.25:
-                score *= _neighbor_factor(track, other)
+        if any(o.is_aorta_of_this_trunk for o in others) or any(o.makes_this_a_vein for o in others):
+            score *= 0.6
+        if any(other.centers_ras[0, 2] > track.centers_ras[0, 2] + 40.0 for other in vessels):
+            score *= 0.5
         if score > best_score:
             best, best_score = track, score
     return best
@@ -114,35 +118,38 @@ def _shape_score(track: DiscTrack) -> float:
     radius = float(np.median(track.radius_mm))
     if track.length_mm < 12.0 or float(np.median(track.attenuation_hu)) < CONTRAST_HU:
         return 0.0
-    width = np.clip((radius - 8.5) / 2.0, 0.0, 1.0) * np.clip((25.0 - radius) / 4.0, 0.0, 1.0)
-    spread = float(np.median(np.abs(track.radius_mm - radius))) / radius
-    steady = np.exp(-((spread / 0.15) ** 2))
+    width = np.clip((radius - 8.5) / 2.0, 0.0, 1.0) * np.clip((25.0 - radius) / 6.0, 0.0, 1.0)
+    steady = np.exp(-((float(track.radius_mm.std()) / radius / 0.18) ** 2))
     even = np.exp(-((float(track.attenuation_hu.std() / track.attenuation_hu.mean()) / 0.1) ** 2))
     length = min(track.length_mm / 35.0, 1.0) ** 0.5
     round_ = np.clip((float(track.roundness.mean()) - 0.55) / 0.3, 0.0, 1.0)
     return float(width * steady * even * length * round_)
 
 
-def _neighbor_factor(track: DiscTrack, other: DiscTrack) -> float:
-    """Return by how much another great vessel changes the belief that `track` is the ascending aorta."""
+@dataclass(frozen=True)
+class _Relation:
+    in_front: bool
+    is_aorta_of_this_trunk: bool
+    makes_this_a_vein: bool
+
+
+def _relation(track: DiscTrack, other: DiscTrack) -> _Relation:
+    """Return where another great vessel lies, seen from a track, in the slices that both cross."""
     shared = np.intersect1d(track.slices, other.slices)
     if len(shared):
         own = track.centers_ras[np.isin(track.slices, shared)].mean(axis=0)
         theirs = other.centers_ras[np.isin(other.slices, shared)].mean(axis=0)
     else:
         own, theirs = track.centers_ras.mean(axis=0), other.centers_ras.mean(axis=0)
-    right, front = (own - theirs)[:2]
-    similar = abs(np.median(track.attenuation_hu) / np.median(other.attenuation_hu) - 1.0) < 0.15
-    if front > 30.0:
-        return 1.5 if similar else 1.0
-    if front < -30.0:
-        return 0.4 if similar else 0.8
-    narrow = np.median(track.radius_mm) < 0.72 * np.median(other.radius_mm)
-    if right > 10.0:
-        return 0.6 if narrow else 1.3
-    if right < -10.0:
-        return 1.0 if np.median(other.radius_mm) < 0.72 * np.median(track.radius_mm) else 0.7
-    return 1.0
+    right, front = (theirs - own)[:2]
+    brightness = float(np.median(other.attenuation_hu) / np.median(track.attenuation_hu))
+    width = float(np.median(other.radius_mm) / np.median(track.radius_mm))
+    beside = abs(front) < 35.0
+    return _Relation(
+        in_front=bool(front > 30.0 and abs(brightness - 1.0) < 0.15),
+        is_aorta_of_this_trunk=bool(beside and right > 12.0 and width > 0.75 and brightness > 0.9),
+        makes_this_a_vein=bool(beside and right < -12.0 and width > 1.35),
+    )
 
 
 def _measured(volume: CTVolume, fine: RasGrid, sections: AorticSections) -> Aorta:
