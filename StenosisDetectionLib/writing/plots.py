@@ -12,7 +12,7 @@ import numpy as np
 from ..study import Lesion, LumenProfile, ReferenceProfile, StudyResult, Vessel
 
 WIDTH, HEIGHT = 720.0, 230.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 30.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 16.0, 30.0, 40.0
 
 SHORTEST_AXIS_MM = 40.0
 """A shorter vessel is drawn on an axis of this length, so that short lesions do not look long."""
