@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .chest import ATTENUATION_HU, LEFT_ATRIUM_RAS, LEFT_VENTRICLE_RAS
+from .chest import ATTENUATION_HU, LEFT_ATRIUM_RAS, LEFT_VENTRICLE_RAS, RIGHT_VENTRICLE_RAS
 from .curves import resampled, side_direction, tangents
 from .mesh import TriangleMesh
 from .render import Painted
@@ -50,7 +50,7 @@ def artery_solids(
 
 def cardiac_veins(lad: VesselTruth, lcx: VesselTruth) -> list[Tube]:
     """Return the great cardiac vein: a part on the right of the mid LAD and one on the atrial side of the LCX."""
-    right_of_lad = _beside(lad, 48.0, 105.0, np.array([100.0, 0.0, 0.0]))
+    right_of_lad = _beside(lad, 48.0, 105.0, RIGHT_VENTRICLE_RAS)
     return [right_of_lad, _beside(lcx, 10.0, 62.0, LEFT_ATRIUM_RAS)]
 
 

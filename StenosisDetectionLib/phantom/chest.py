@@ -35,6 +35,7 @@ ATTENUATION_HU = {
 LUNG = Texture(ATTENUATION_HU["lung"], 30.0, 6.0, seed=1)
 
 LEFT_VENTRICLE_RAS = np.array([-47.8, 217.5, 1692.9])
+RIGHT_VENTRICLE_RAS = np.array([-20.0, 243.0, 1690.0])
 LEFT_ATRIUM_RAS = np.array([-16.0, 165.0, 1728.0])
 _LV_AXIS = np.array([0.05, 0.76, -0.64])
 
@@ -59,7 +60,7 @@ def _tube(*stations: tuple[float, float, float, float]) -> Tube:
     return Tube(table[:, :3], table[:, 3])
 
 
-_RV = ((-20.0, 243.0, 1690.0), (36.0, 24.0, 32.0))
+_RV = (RIGHT_VENTRICLE_RAS, (36.0, 24.0, 32.0))
 _RA = ((28.0, 199.0, 1703.0), (21.0, 23.0, 30.0))
 _LA = (LEFT_ATRIUM_RAS, (25.0, 17.0, 22.0))
 
