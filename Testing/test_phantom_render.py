@@ -9,7 +9,7 @@ from StenosisDetectionLib.phantom.assembly import AXIAL
 from StenosisDetectionLib.phantom.mesh import TriangleMesh
 from StenosisDetectionLib.phantom.noise import correlated_noise
 from StenosisDetectionLib.phantom.render import Painted, render
-from StenosisDetectionLib.phantom.solids import ClosedSurface, Ellipsoid, HalfSpace, Tube
+from StenosisDetectionLib.phantom.solids import ClosedSurface, Ellipsoid, HalfSpace, Texture, Tube
 
 SPACING = (0.4, 0.45, 0.5)
 SIGMA = (0.35, 0.4, 0.5)
@@ -124,13 +124,31 @@ def test_later_solids_cover_earlier_ones():
 
 
 def test_an_attenuation_that_varies_is_painted_where_it_belongs():
+    def rises_to_the_right(ijk_to_ras, shape):
+        k, j, i = np.indices(shape)
+        return 10 * transform_points(ijk_to_ras, np.stack([i, j, k], axis=-1))[..., 0]
+
     grid = centered_grid(oblique_directions())
     body = Ellipsoid(np.zeros(3), np.full(3, 7.0), np.eye(3))
-    voxels, _ = render([Painted(body, lambda points: 10 * points[..., 0])], SIZE, grid, SIGMA, 0.0)
+    voxels, _ = render([Painted(body, rises_to_the_right)], SIZE, grid, SIGMA, 0.0)
     kji = np.argwhere(np.ones_like(voxels, dtype=bool))
     points = transform_points(grid, kji[:, ::-1])
     inside = np.linalg.norm(points, axis=1) < 5
     np.testing.assert_allclose(voxels.ravel()[inside], 10 * points[inside, 0], atol=1.0)
+
+
+def test_a_texture_belongs_to_the_place_and_not_to_the_grid():
+    texture = Texture(50.0, 20.0, 3.0, seed=1)
+    plain = centered_grid(AXIAL)
+    turned = centered_grid(oblique_directions())
+    values = texture(plain, SIZE[::-1])
+    assert values.mean() == pytest.approx(50, abs=2)
+    assert 5 < values.std() < 20
+    # The same RAS points through both grids, by the texture's own lattice: one point of each, and its neighbors.
+    for index in ((5, 9, 11), (20, 30, 17)):
+        place = transform_points(turned, np.array(index))
+        one = affine(SPACING, AXIAL, place)
+        assert texture(turned, SIZE[::-1])[index[::-1]] == pytest.approx(texture(one, (1, 1, 1))[0, 0, 0], abs=1e-3)
 
 
 def test_a_report_may_cancel_the_rendering():

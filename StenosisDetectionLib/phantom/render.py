@@ -32,8 +32,10 @@ MAXIMUM_CELL_MM = 0.2
 Box = tuple[slice, slice, slice]
 """Part of a block of cells, slices in the order k, j, i."""
 
-Field = Callable[[np.ndarray], np.ndarray]
-"""An attenuation that varies in space: HU at RAS points (..., 3); it must be smooth on the scale of a voxel."""
+Field = Callable[[np.ndarray, tuple[int, int, int]], np.ndarray]
+"""An attenuation that varies in space: given an affine ijk to RAS and a shape [k, j, i], it returns HU on that grid.
+
+It must be smooth on the scale of a voxel."""
 
 _SLAB_CELLS = 32
 _TILE_CELLS = 64
@@ -118,9 +120,12 @@ class Cells:
     def sampled(self, field: Field, box: Box) -> np.ndarray:
         """Return a field at the cells of a box, constant within each voxel."""
         n = self.factors[::-1]
-        voxels = [np.arange(s.start // f, (s.stop - 1) // f + 1) * f + (f - 1) / 2 for s, f in zip(box, n, strict=True)]
-        k, j, i = np.meshgrid(*voxels, indexing="ij")
-        values = field(transform_points(self.ijk_to_ras, np.stack([i, j, k], axis=-1))).astype(np.float32)
+        first = [s.start // f for s, f in zip(box, n, strict=True)]
+        shape = [(s.stop - 1) // f + 1 - start for s, f, start in zip(box, n, first, strict=True)]
+        middle = np.array(first) * n + (np.array(n) - 1) / 2  # of the first voxel, in cells
+        matrix = shifted(self.ijk_to_ras, (middle[2], middle[1], middle[0]))
+        matrix[:3, :3] *= self.factors
+        values = field(matrix, (shape[0], shape[1], shape[2])).astype(np.float32, copy=False)
         for axis, (part, factor) in enumerate(zip(box, n, strict=True)):
             start = part.start % factor
             values = np.repeat(values, factor, axis=axis)

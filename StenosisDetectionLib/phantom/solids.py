@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from ..geometry import transform_points
 from .mesh import TriangleMesh
 from .render import Box, Cells, Solid
 
@@ -309,13 +310,17 @@ class Texture:
     scale_mm: float
     seed: int
 
-    def __call__(self, points_ras: np.ndarray) -> np.ndarray:
-        """Return HU at points (..., 3)."""
-        from scipy.ndimage import map_coordinates
+    def __call__(self, ijk_to_ras: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """Return HU on a grid (see `render.Field`)."""
+        from scipy.ndimage import affine_transform
 
-        coordinates = np.moveaxis(points_ras / self.scale_mm, -1, 0)
-        noise = map_coordinates(_lattice(self.seed), coordinates, output=np.float32, order=1, mode="grid-wrap")
-        return self.mean_hu + self.sd_hu * noise
+        # The lattice is indexed by RAS x, y, z; reversed columns take indices in the order k, j, i.
+        matrix = ijk_to_ras[:3, 2::-1] / self.scale_mm
+        offset = ijk_to_ras[:3, 3] / self.scale_mm
+        noise = affine_transform(_lattice(self.seed), matrix, offset, shape, np.float32, order=1, mode="grid-wrap")
+        noise *= np.float32(self.sd_hu)
+        noise += np.float32(self.mean_hu)
+        return noise
 
 
 @lru_cache
@@ -333,7 +338,8 @@ class Falling:
     end_hu: float
     length_mm: float
 
-    def __call__(self, points_ras: np.ndarray) -> np.ndarray:
-        """Return HU at points (..., 3)."""
-        distance = np.linalg.norm(points_ras - self.start_ras, axis=-1)
+    def __call__(self, ijk_to_ras: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """Return HU on a grid (see `render.Field`)."""
+        indices = np.moveaxis(np.indices(shape), 0, -1)[..., ::-1]
+        distance = np.linalg.norm(transform_points(ijk_to_ras, indices) - self.start_ras, axis=-1)
         return self.start_hu + (self.end_hu - self.start_hu) * np.clip(distance / self.length_mm, 0, 1)
