@@ -64,6 +64,7 @@ def name_courses(tree: SectionTree) -> Naming:
     naming = Naming()
     roles: dict[int, str] = {}
     roots = sorted(tree.roots(), key=lambda r: -max(tree.longest[s] for s in r))
+    roots = [r for r in roots if max(tree.longest[s] for s in r) >= SHORTEST_BRANCH_MM]
     right: list[list[int]] = []
     left: list[list[int]] = []
     for root in roots:
@@ -76,10 +77,12 @@ def name_courses(tree: SectionTree) -> Naming:
         stem = tree.sections[branch].parent
         if stem is not None:
             tree.sections[stem].children.remove(branch)
-        left.append([s for s in root if s != branch])
+        if root != [branch]:
+            left.append([s for s in root if s != branch])
     unnamed = _name_left(tree, left, naming, roles) + _name_right(tree, right, naming, roles)
     for root in unnamed:
-        naming.courses.append(Course(tree.follow(root[0], BRANCH_HABIT), None, "branch"))
+        if root:
+            naming.courses.append(_attached(tree, naming, tree.follow(root[0], BRANCH_HABIT), "branch"))
     _name_side_branches(tree, naming, roles)
     naming.courses = _renamed_duplicates(naming.courses)
     names = [(c.name, c.parent.name if c.parent else "") for c in naming.courses]
@@ -103,6 +106,16 @@ def _right_of_common_stem(tree: SectionTree, root: list[int]) -> int | None:
         way += tree.length(longest)
         children = tree.sections[longest].children
     return None
+
+
+def _attached(tree: SectionTree, naming: Naming, sections: list[int], name: str) -> Course:
+    """Return a course that begins on the named course it leaves, or at the ostium."""
+    while (before := tree.sections[sections[0]].parent) is not None:
+        parent = next((c for c in naming.courses if before in c.sections), None)
+        if parent is not None:
+            return Course(sections, parent, name)
+        sections = [before, *sections]
+    return Course(sections, None, name)
 
 
 def _name_left(tree: SectionTree, roots: list[list[int]], naming: Naming, roles: dict[int, str]) -> list[list[int]]:
@@ -205,7 +218,7 @@ def _name_divided_left(
     circumflex = _cut_at_crux(tree, circumflex, near_crux, roles)
     naming.courses.append(Course(circumflex, left_main, "LCX"))
     for daughter in daughters[1:-1]:
-        roles[daughter[-1]] = "RI"
+        roles[daughter[0]] = roles[daughter[-1]] = "RI"
 
 
 def _name_right(tree: SectionTree, roots: list[list[int]], naming: Naming, roles: dict[int, str]) -> list[list[int]]:
@@ -222,9 +235,7 @@ def _name_right(tree: SectionTree, roots: list[list[int]], naming: Naming, roles
     course = _cut_at_crux(
         tree, course, lambda n: n >= beyond and tree.grid.ras[tree.sections[course[n]].nodes[-1]][1] < ostium[1], roles
     )
-    before = tree.sections[start].parent
-    parent = next((c for c in naming.courses if before in c.sections), None)
-    naming.courses.append(Course(course, parent, "RCA"))
+    naming.courses.append(_attached(tree, naming, course, "RCA"))
     return roots[1:]
 
 

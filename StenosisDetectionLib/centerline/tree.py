@@ -60,11 +60,13 @@ def extract_tree(segmentation: LumenSegmentation, report: StageReport = no_repor
     if not sections:
         return VesselTree((), flags=("no_vessel",))
     naming = name_courses(SectionTree(grid, sections))
+    if not naming.courses:
+        return VesselTree((), flags=("no_vessel",))
     vessels: dict[str, Vessel] = {}
     for number, course in enumerate(naming.courses):
         report(0.7 + 0.3 * number / len(naming.courses), f"smoothing {course.name}")
         vessels[course.name] = _vessel(grid, sections, course, vessels, {o.node: o for o in ostia})
-    flags = list(naming.flags)
+    flags = list(dict.fromkeys(naming.flags))
     flags += sorted({f for o in ostia for f in o.flags if f != "ostium_gap"})
     if _large_pieces_lost(component, rooted, len(grid.ras)):
         flags.append("pieces_without_ostium")
