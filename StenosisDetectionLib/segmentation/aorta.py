@@ -21,7 +21,7 @@ MASK_SPACING_MM = 0.8
 CONTRAST_HU = 150.0
 """Blood below this attenuation carries no useful contrast."""
 
-_LEAST_SCORE = 0.3
+_LEAST_SCORE = 0.25
 _MARGIN_LOW_MM = np.array([55.0, 55.0, 75.0])
 _MARGIN_HIGH_MM = np.array([55.0, 55.0, 40.0])
 
@@ -118,7 +118,7 @@ def _shape_score(track: DiscTrack) -> float:
     radius = float(np.median(track.radius_mm))
     if track.length_mm < 12.0 or float(np.median(track.attenuation_hu)) < CONTRAST_HU:
         return 0.0
-    width = np.clip((radius - 8.5) / 2.0, 0.0, 1.0) * np.clip((25.0 - radius) / 6.0, 0.0, 1.0)
+    width = np.clip((radius - 8.5) / 2.0, 0.0, 1.0) * np.clip((26.5 - radius) / 6.0, 0.0, 1.0)
     steady = np.exp(-((float(track.radius_mm.std()) / radius / 0.18) ** 2))
     even = np.exp(-((float(track.attenuation_hu.std() / track.attenuation_hu.mean()) / 0.1) ** 2))
     length = min(track.length_mm / 35.0, 1.0) ** 0.5
