@@ -87,8 +87,8 @@ def organs() -> list[Painted]:
         Painted(_tube((4.0, 118.0, 1600.0, 34.0), (4.0, 118.0, 1830.0, 34.0)), fat),
         Painted(_tube((0.0, 160.0, 1600.0, 26.0), (0.0, 160.0, 1830.0, 26.0)), fat),
         Painted(_tube((2.0, 205.0, 1725.0, 42.0), (2.0, 205.0, 1830.0, 38.0)), fat),
-        Painted(_ellipsoid((-18.0, 212.0, 1702.0), (58.0, 52.0, 52.0)), fat),
-        Painted(_left_ventricle(65.0, 43.0), fat),
+        Painted(_ellipsoid((-22.0, 213.0, 1704.0), (65.0, 57.0, 56.0)), fat),
+        Painted(_left_ventricle(66.0, 45.0), fat),
         Painted(_ellipsoid(*_RV, grow=6.0), fat),
         Painted(_ellipsoid(*_RA, grow=5.0), fat),
         # Spine, muscle beside it, descending aorta and esophagus.
