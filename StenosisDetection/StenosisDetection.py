@@ -1,6 +1,7 @@
 """The Slicer module: a panel and a logic that take nodes, run StenosisDetectionLib, and give nodes."""
 
 import contextlib
+import functools
 import importlib.util
 import logging
 import sys
@@ -265,7 +266,9 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self._run.clear()
         try:
             ensureTorch()
-            options = AnalysisOptions(model=self._parameterNode.model, device=self.ui.deviceComboBox.currentData)
+            options = AnalysisOptions(
+                model=self.ui.modelComboBox.currentData, device=self.ui.deviceComboBox.currentData
+            )
             nodes = (self._parameterNode.inputVolume, self._parameterNode.inputSegmentation)
             volume, labelMap = self.logic.readNodes(*nodes)
         except Exception as error:
@@ -516,36 +519,36 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear(0)
 
     def test_process(self) -> None:
-        """A synthetic study becomes nodes, and its known narrowings are found where they are."""
-        phantom, volumeNode = self._toyStudy()
+        """The demo study becomes nodes, and its narrowings of 50 % and more are found where they are."""
+        phantom = self._demoPhantom()
+        volumeNode = self._volumeNode(phantom)
         results = StenosisDetectionLogic().process(volumeNode, options=AnalysisOptions(device="cpu"))
-        self.assertIn("LAD", results["curves"])
-        self.assertIn("RCA", results["curves"])
+        self.assertLessEqual({"LM", "LAD", "LCX", "RCA"}, set(results["curves"]))
         self._assertFound(phantom, results["lesions"])
 
     def test_measure(self) -> None:
-        """Measured with a given lumen instead of a searched one, the same narrowings are found."""
-        phantom, volumeNode = self._toyStudy()
-        segmentationNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Drawn lumen")
+        """With a given lumen instead of a searched one, the same narrowings are found, and the lumen stays."""
+        phantom = self._demoPhantom()
+        volumeNode = self._volumeNode(phantom)
+        segmentationNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Given lumen")
         segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        labels = phantom.lumen
-        for value, name in labels.names.items():
+        for value, name in phantom.lumen.names.items():
             segmentId = segmentationNode.GetSegmentation().AddEmptySegment(name, name)
-            slicer.util.updateSegmentBinaryLabelmapFromArray(
-                (labels.labels == value).astype(np.uint8), segmentationNode, segmentId, volumeNode
-            )
+            segment = (phantom.lumen.labels == value).astype(np.uint8)
+            slicer.util.updateSegmentBinaryLabelmapFromArray(segment, segmentationNode, segmentId, volumeNode)
         options = AnalysisOptions(device="cpu")
         results = StenosisDetectionLogic().measure(volumeNode, segmentationNode, options)
         self._assertFound(phantom, results["lesions"])
         self.assertTrue(slicer.mrmlScene.IsNodePresent(segmentationNode))
 
     def test_cancel(self) -> None:
-        """Cancelled work leaves the scene as it was."""
-        _phantom, volumeNode = self._toyStudy()
+        """Cancelled work leaves no node of a result."""
+        from StenosisDetectionLib.phantom import toy_study
 
         def cancel(report: Progress) -> None:
             raise Cancelled("cancelled")
 
+        volumeNode = self._volumeNode(toy_study())
         with self.assertRaises(Cancelled):
             StenosisDetectionLogic().process(volumeNode, options=AnalysisOptions(device="cpu"), progress=cancel)
         for nodeClass in ("vtkMRMLSegmentationNode", "vtkMRMLMarkupsNode", "vtkMRMLTableNode", "vtkMRMLPlotChartNode"):
@@ -557,16 +560,21 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
         with self.assertRaisesRegex(InputError, "empty"):
             StenosisDetectionLogic().process(volumeNode)
 
-    def _toyStudy(self) -> tuple[object, vtkMRMLScalarVolumeNode]:
-        from StenosisDetectionLib.phantom import toy_study
+    @staticmethod
+    @functools.cache
+    def _demoPhantom():
+        from StenosisDetectionLib.phantom import demo_study
 
-        phantom = toy_study()
-        volume = phantom.volume
-        return phantom, slicer.util.addVolumeFromArray(volume.voxels, volume.ijk_to_ras, "Toy study")
+        return demo_study(spacing_mm=(0.6, 0.6, 0.7))  # coarser than the demo study itself, which takes a minute
+
+    @staticmethod
+    def _volumeNode(phantom) -> vtkMRMLScalarVolumeNode:
+        return slicer.util.addVolumeFromArray(phantom.volume.voxels, phantom.volume.ijk_to_ras, "Phantom")
 
     def _assertFound(self, phantom, lesionsNode) -> None:
-        """Every narrowing of the phantom has a control point within 5 mm of its throat."""
+        """Every narrowing of 50 % or more has a control point within 3 mm of its throat."""
         found = slicer.util.arrayFromMarkupsControlPoints(lesionsNode)
         for lesion in phantom.truth.lesions:
-            distance = np.linalg.norm(found - np.array(lesion.position_ras), axis=1).min()
-            self.assertLess(distance, 5.0, lesion.vessel)
+            if lesion.diameter_stenosis_percent >= 50.0:
+                distance = np.linalg.norm(found - np.array(lesion.position_ras), axis=1).min()
+                self.assertLess(distance, 3.0, lesion.vessel)
