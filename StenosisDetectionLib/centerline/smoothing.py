@@ -97,11 +97,12 @@ def path_radius(grid: LumenGrid, points_ras: np.ndarray) -> np.ndarray:
     """Return the radius in mm of the inscribed sphere of the mask around each point of a path.
 
     It is that of the mask, not of the vessel: smaller than half the mean diameter in oval lumens, and off by part of a
-    voxel in thin ones. Points outside the lumen, on a bridged gap, take the radius between its ends.
+    voxel in thin ones. Points outside the lumen, on a bridged gap or at an ostium, take that of the points beside.
     """
     radius = wall_radius(grid, points_ras)
     inside = _in_lumen(grid, points_ras)
-    inside[0] = True  # the ostium lies on the surface between lumen and aorta
+    if not inside.any():
+        return np.maximum(radius, 0.5 * grid.voxel_mm)
     rows = np.arange(len(radius))
     return np.interp(rows, rows[inside], radius[inside])
 
