@@ -81,7 +81,7 @@ def analyze(
 
     volume = check_volume(volume)
     device = resolve_device(options.device)
-    digest = hashlib.sha256(np.ascontiguousarray(volume.voxels, dtype="<f4").data).hexdigest()
+    digest = voxels_sha256(volume)
 
     with stage("aorta") as report:
         aorta = find_aorta(volume, report)
@@ -113,7 +113,7 @@ def analyze(
 
     timing["total"] = time.perf_counter() - begin
     return StudyResult(
-        case_id=f"case-{digest[:8]}",
+        case_id=case_id_of(volume, digest),
         volume=volume,
         voxels_sha256=digest,
         segmentation=lumen,
@@ -145,9 +145,22 @@ def analyze(
     )
 
 
+def voxels_sha256(volume: CTVolume) -> str:
+    """Return the SHA-256 of the voxels as little-endian float32."""
+    return hashlib.sha256(np.ascontiguousarray(volume.voxels, dtype="<f4").data).hexdigest()
+
+
+def case_id_of(volume: CTVolume, digest: str | None = None) -> str:
+    """Return the pseudonymous name of a case: the same voxels have the same name."""
+    return f"case-{(digest or voxels_sha256(volume))[:8]}"
+
+
 def _blood_attenuation(aorta: Aorta, coronary_hu: float | None) -> tuple[float, tuple[str, ...]]:
-    """Return the attenuation of arterial blood: that of the aorta unless the coronary arteries contradict it."""
-    if coronary_hu is None or 0.7 * aorta.attenuation_hu <= coronary_hu <= 1.15 * aorta.attenuation_hu:
+    """Return the attenuation of arterial blood: that of the aorta unless the coronary arteries contradict it.
+
+    Calcium and thin vessels move the coronary value by less than half.
+    """
+    if coronary_hu is None or 0.6 * aorta.attenuation_hu <= coronary_hu <= 1.5 * aorta.attenuation_hu:
         return aorta.attenuation_hu, ()
     warning = (
         f"the coronary arteries have {coronary_hu:.0f} HU, the aorta {aorta.attenuation_hu:.0f} HU: the aorta may be "

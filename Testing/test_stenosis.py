@@ -258,6 +258,18 @@ def test_a_segment_that_could_not_be_measured_is_named() -> None:
     assert "mRCA" in warnings[0]
 
 
+def test_calcium_that_hides_the_lumen_is_neither_stenosis_nor_health() -> None:
+    tree, profiles, references, _, _ = patient_of({})
+    hidden = np.abs(ALONG - 30) < 2
+    words = tuple("calcium" if h else "ok" for h in hidden)
+    blocked = list(profiles)
+    blocked[1] = replace(profiles[1], diameter_mm=np.where(hidden, np.nan, profiles[1].diameter_mm), quality=words)
+    assert find_lesions(tree, tuple(blocked), references, 1.5) == ()
+    patient, warnings = assess_patient(tree, tuple(blocked), references, (), 1.5)
+    assert patient.cad_rads == "N"
+    assert warnings == ("calcium hides the lumen over 2 mm or more: mLAD",)
+
+
 def test_calcium_without_stenosis_is_plaque() -> None:
     tree, profiles, references, _, _ = patient_of({})
     spotted = list(profiles)

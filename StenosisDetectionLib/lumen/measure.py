@@ -275,7 +275,8 @@ def _profiles(
             residual[own],
             (lumen_hu[own] - outside_hu[own]) / noise,
         )
-        known = inside[own]
+        # Where calcium hides more than half of the circumference the lumen cannot be known.
+        known = inside[own] & (np.array(quality) != "calcium")
         smooth = smooth_along(np.where(known, diameter[own], np.nan), error[own])
         with np.errstate(invalid="ignore"):
             scale = smooth / diameter[own]

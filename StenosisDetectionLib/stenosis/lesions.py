@@ -42,10 +42,13 @@ IGNORED_END_MM = 5.0
 OCCLUSION_GAP_MM, OCCLUSION_CONTRAST = 3.0, 0.15
 """An occlusion is a gap at least this long whose center has less than this part of the lumen's contrast."""
 
-CALCIUM_ERROR_PERCENT = 15.0
-"""Added standard error in percentage points where calcium hides more than half of the circumference."""
+CALCIUM_NEAR_MM = 2.0
+"""Calcium that hides the lumen this near to a lesion may hide its throat."""
 
-_MEASURABLE = ("ok", "bifurcation", "ostium", "calcium")
+CALCIUM_ERROR_PERCENT = 15.0
+"""Added standard error in percentage points of a lesion beside such calcium."""
+
+_MEASURABLE = ("ok", "bifurcation", "ostium")
 _QUANTILE_90 = 1.6449
 
 
@@ -149,7 +152,8 @@ def _measure(
     error = 100.0 * math.hypot(profile.diameter_error_mm[throat], minimal / healthy * reference.error_mm[throat])
     error /= healthy
     flags: list[str] = []
-    if profile.quality[throat] == "calcium":
+    near = round(CALCIUM_NEAR_MM / CENTERLINE_SPACING_MM)
+    if "calcium" in profile.quality[max(candidate.first - near, 0) : candidate.last + near + 1]:
         flags.append("calcium_limited")
         error = math.hypot(error, CALCIUM_ERROR_PERCENT)
     if branching[throat]:

@@ -5,6 +5,7 @@ In: tree, profiles, references and lesions. Out: a `Patient` and warnings, one l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from ..study import Lesion, LumenProfile, ReferenceProfile, VesselTree
 
 MAIN_VESSELS = ("LAD", "LCX", "RCA")
+
+HIDDEN_MM = 2.0
+"""Calcium that hides the lumen of a segment over this length leaves open whether it is narrowed."""
 
 _UNASSESSED = ("low_contrast", "unreliable", "calcium", "outside")
 _CALCIUM_MM2, _CALCIUM_MM = 0.5, 1.0
@@ -54,17 +58,20 @@ def assess_patient(
     involved = {lesion.segment for lesion in lesions} | calcified
     missing = [name for name in MAIN_VESSELS if all(vessel.name != name for vessel in tree.vessels)]
     unassessed = _unassessed_segments(tree, profiles, references, minimum_reference_diameter_mm)
+    hidden = _hidden_segments(tree, profiles, references, minimum_reference_diameter_mm)
     result = cad_rads(
         stenosis,
         plaque=bool(involved),
         occluded=any(lesion.grade == "occluded" for lesion in lesions),
-        nondiagnostic=bool(missing or unassessed),
+        nondiagnostic=bool(missing or unassessed or hidden),
     )
     warnings = []
     if missing:
         warnings.append(f"not found, so that disease there is not excluded: {', '.join(missing)}")
     if unassessed:
         warnings.append(f"could not be measured over more than half of the length: {', '.join(unassessed)}")
+    if hidden:
+        warnings.append(f"calcium hides the lumen over {HIDDEN_MM:.0f} mm or more: {', '.join(hidden)}")
     score = len(involved)
     patient = Patient(
         cad_rads=result.category,
@@ -88,6 +95,22 @@ def _calcified_segments(tree: VesselTree, profiles: tuple[LumenProfile, ...]) ->
     return result
 
 
+def _graded_segments(
+    tree: VesselTree,
+    profiles: tuple[LumenProfile, ...],
+    references: tuple[ReferenceProfile, ...],
+    minimum_reference_mm: float,
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield each segment, the quality of its points wide enough to be graded, and whether their reference is known."""
+    for vessel, profile, reference in zip(tree.vessels, profiles, references, strict=True):
+        names = np.array([segment_at(vessel, float(s)) for s in vessel.distance_mm])
+        known = np.isfinite(reference.diameter_mm)
+        graded = np.where(known, reference.diameter_mm, 2.0 * vessel.radius_mm) >= minimum_reference_mm
+        for name in dict.fromkeys(names.tolist()):
+            own = (names == name) & graded
+            yield name, np.array(profile.quality)[own], known[own]
+
+
 def _unassessed_segments(
     tree: VesselTree,
     profiles: tuple[LumenProfile, ...],
@@ -95,14 +118,22 @@ def _unassessed_segments(
     minimum_reference_mm: float,
 ) -> list[str]:
     """Return the segments wide enough to be graded of which more than half could not be measured."""
-    result = []
-    for vessel, profile, reference in zip(tree.vessels, profiles, references, strict=True):
-        names = np.array([segment_at(vessel, float(s)) for s in vessel.distance_mm])
-        failed = np.isin(profile.quality, _UNASSESSED) | ~np.isfinite(reference.diameter_mm)
-        wide = np.where(np.isfinite(reference.diameter_mm), reference.diameter_mm, 2.0 * vessel.radius_mm)
-        graded = wide >= minimum_reference_mm
-        for name in dict.fromkeys(names.tolist()):
-            own = (names == name) & graded
-            if own.sum() * CENTERLINE_SPACING_MM >= 5.0 and failed[own].mean() > 0.5:
-                result.append(name)
-    return result
+    return [
+        name
+        for name, quality, known in _graded_segments(tree, profiles, references, minimum_reference_mm)
+        if len(quality) * CENTERLINE_SPACING_MM >= 5.0 and (np.isin(quality, _UNASSESSED) | ~known).mean() > 0.5
+    ]
+
+
+def _hidden_segments(
+    tree: VesselTree,
+    profiles: tuple[LumenProfile, ...],
+    references: tuple[ReferenceProfile, ...],
+    minimum_reference_mm: float,
+) -> list[str]:
+    """Return the segments in which calcium hides the lumen over `HIDDEN_MM` or more."""
+    return [
+        name
+        for name, quality, _ in _graded_segments(tree, profiles, references, minimum_reference_mm)
+        if (quality == "calcium").sum() * CENTERLINE_SPACING_MM >= HIDDEN_MM
+    ]
