@@ -60,7 +60,7 @@ class StenosisDetection(ScriptedLoadableModule):
             "Finds and measures narrowings of the coronary arteries in a CT angiography: the artery tree with its "
             "names, and of every narrowing its place, length, remaining and healthy diameter, percent stenosis with "
             "an interval, and grade. Choose the volume and press Apply. To correct the result, edit the segmentation, "
-            "choose it as input segmentation and press Apply again."
+            "choose it as lumen segmentation and press Apply again."
             "<p><b>Research use only. Not a medical device. Not for diagnosis or treatment decisions.</b></p>"
         )
         self.parent.acknowledgementText = _(
@@ -77,7 +77,7 @@ def registerSampleData() -> None:
         SampleData.SampleDataLogic.registerCustomSampleDataCategory("StenosisDetection", title=_("Stenosis Detection"))
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="StenosisDetection",
-        sampleName="CoronaryPhantom",
+        sampleName="StenosisDetectionDemo",
         uris=[],
         fileNames=[],
         nodeNames=[],
@@ -97,7 +97,7 @@ def addDemoVolume() -> vtkMRMLScalarVolumeNode | None:
     volume = demo_volume(dialog, slicer.app.processEvents)
     if volume is None:
         return None
-    volumeNode = slicer.util.addVolumeFromArray(volume.voxels, volume.ijk_to_ras, "CoronaryPhantom")
+    volumeNode = slicer.util.addVolumeFromArray(volume.voxels, volume.ijk_to_ras, "StenosisDetectionDemo")
     slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
     return volumeNode
 
