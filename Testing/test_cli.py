@@ -35,6 +35,9 @@ class FakePipeline(types.ModuleType):
         self.outcomes = list(outcomes)
         self.calls = []
 
+    def case_id_of(self, volume):
+        return getattr(self.outcomes[0], "case_id", "case-of-an-error")
+
     def analyze(self, volume, options=None, progress=None, segmentation=None):
         self.calls.append((volume, options, segmentation))
         for stage, fraction in (("aorta", 0.0), ("aorta", 0.1), ("lumen", 0.5), ("lumen", 1.0)):
@@ -259,7 +262,7 @@ def test_the_worst_status_counts(fake, tmp_path):
 
 
 def test_an_existing_case_needs_overwrite(fake, capsys, tmp_path):
-    fake(small_study(), small_study(), replace(small_study(), device="mps"))
+    fake(small_study(), replace(small_study(), device="mps"))
     request = ["analyze", "x.nrrd", "--output", str(tmp_path / "out"), "--quiet"]
     assert main(request) == 0
     capsys.readouterr()
@@ -354,6 +357,7 @@ def analyze(volume, options, progress, segmentation):
 
 pipeline = types.ModuleType("pipeline")
 pipeline.analyze = analyze
+pipeline.case_id_of = lambda volume: "case-1"
 sys.modules["StenosisDetectionLib.pipeline"] = pipeline
 reading.read_volume = lambda path, report: small_study().volume
 sys.exit(main(["analyze", "a", "b", "--output", sys.argv[1], "--quiet"]))

@@ -8,7 +8,8 @@ from StenosisDetectionLib.geometry import transform_points
 from StenosisDetectionLib.phantom.arteries import VEIN_DIAMETER_MM, cardiac_veins
 from StenosisDetectionLib.phantom.coronary_model import load_coronary_model
 from StenosisDetectionLib.phantom.curves import arc_length, tangents
-from StenosisDetectionLib.phantom.demo import DEMO_FOLDER, LESIONS, NOISE_HU, PSF_SIGMA_MM, demo_study
+from StenosisDetectionLib.phantom.demo import LESIONS, NOISE_HU, PSF_SIGMA_MM, demo_study
+from StenosisDetectionLib.resources import resource_path
 from StenosisDetectionLib.phantom.mesh import TriangleMesh, cut_sections, split_long_edges
 from StenosisDetectionLib.phantom.pressing import press_lesions
 from StenosisDetectionLib.phantom.truth import LesionShape, VesselTruth, complete_diameter, lesion_truth
@@ -16,7 +17,7 @@ from StenosisDetectionLib.phantom.truth import LesionShape, VesselTruth, complet
 
 @pytest.fixture(scope="module")
 def model():
-    return load_coronary_model(DEMO_FOLDER)
+    return load_coronary_model(resource_path("demo"))
 
 
 @pytest.fixture(scope="module")
@@ -137,10 +138,10 @@ def test_the_file_of_the_model_is_the_published_surface(model, real_data):
 
 
 def test_the_license_stands_beside_the_model():
-    text = (DEMO_FOLDER / "LICENSE.txt").read_text()
+    text = (resource_path("demo") / "LICENSE.txt").read_text()
     assert "Anselm W. Stark" in text
     assert "Permission is hereby granted" in text
-    assert sum(path.stat().st_size for path in DEMO_FOLDER.iterdir()) < 1.5e6
+    assert sum(path.stat().st_size for path in resource_path("demo").iterdir()) < 1.5e6
 
 
 def test_a_missing_model_is_named(tmp_path):

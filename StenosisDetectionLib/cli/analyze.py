@@ -136,14 +136,18 @@ def _run_one(
     labels = None if arguments.segmentation is None else read_label_map(arguments.segmentation)
     volume = read_volume(path, stage_report(progress, "reading", *READING))
     # Only now, so that a bad input is refused without waiting for what computes to load.
-    from ..pipeline import analyze
+    from ..pipeline import analyze, case_id_of
     from ..writing import write_case
+    from ..writing.case import case_directory
 
+    # An existing case is refused before the work.
+    case = case_id_of(volume)
+    if case in written:
+        raise InputError(f"the input gives the same case as another input of this run, '{case}': give it once")
+    case_directory(case, output, arguments.overwrite)
     study = analyze(volume, options, _part(progress, *ANALYSIS), segmentation=labels)
-    if study.case_id in written:
-        raise InputError(f"the input gives the same case as another input of this run, '{study.case_id}': give it once")
     report = write_case(study, output, arguments.overwrite, stage_report(progress, "writing", *WRITING))
-    written.add(study.case_id)
+    written.add(case)
     display.clear()
     print(report, flush=True)
     if not study.tree.vessels:

@@ -1,11 +1,10 @@
 """The demo study: a synthetic CCTA of a real coronary tree with five stenoses of known degree pressed into it."""
 
-from pathlib import Path
-
 import numpy as np
 
 from ..geometry import transform_points
 from ..progress import StageReport, no_report
+from ..resources import resource_path
 from .arteries import artery_solids
 from .assembly import Physics, grid_around, render_study
 from .chest import ATTENUATION_HU, LUNG, organs
@@ -16,8 +15,6 @@ from .pressing import press_lesions
 from .render import Painted
 from .solids import Tube
 from .truth import AORTA_LABEL, LUMEN_LABEL, LesionShape, Phantom, VesselTruth, complete_diameter
-
-DEMO_FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "demo"
 
 LESIONS = (
     LesionShape("LAD", 17.0, 10.0, 60.0, "noncalcified", eccentricity=0.5),
@@ -48,7 +45,7 @@ def demo_study(
     InputError : `Resources/demo` is incomplete.
     """
     report(0.0, "reading the coronary tree")
-    model = load_coronary_model(DEMO_FOLDER)
+    model = load_coronary_model(resource_path("demo"))
     report(0.08, "pressing the stenoses into it")
     lumen = press_lesions(model.mesh, model.vessels, LESIONS)
     scene = organs()

@@ -7,9 +7,9 @@ scripts and nothing loaded from elsewhere. The content follows the reporting gui
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..anatomy import SEGMENTS, SegmentDefinition, segment_definition, vessel_definition
+from ..resources import resource_path
 from ..rows import Row, vessel_rows
 from ..stenosis.lesions import DETECTION_PERCENT, IGNORED_END_MM
 from ..study import Lesion, StudyResult, Vessel, VesselSegment
@@ -18,8 +18,6 @@ from . import wording
 from .document import report_model, report_parameters
 from .pictures import Picture, cross_section, straightened
 from .plots import DiameterPlot, diameter_plot
-
-TEMPLATES = Path(__file__).resolve().parents[2] / "Resources" / "templates"
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def report_page(study: StudyResult) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(resource_path("templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
