@@ -13,10 +13,12 @@ SLICE_MM = 1.5
 """Length of a node along its vessel."""
 
 VEIN_LEVEL = 0.75
-"""Vessels darker than this part of the aorta are veins, where they are wide enough to show their own intensity."""
+"""Vessels darker than this part of the aorta are veins, once the blur of small vessels is allowed for."""
 
-SMALL_LEVEL = 0.55
-"""The same for vessels that the blur of the scanner darkens: radius below 1 mm."""
+BLUR_SIGMA_MM = 0.6
+"""Blur of the scanner, of resampling and of smoothing together: it darkens the core of small vessels."""
+
+LEAST_VISIBLE = 0.65
 
 LARGEST_RADIUS_MM = 4.0
 SHORTEST_BRANCH_MM = 5.0
@@ -117,10 +119,9 @@ def node_tree(
 
     sizes = np.bincount(node_of_voxel[reached], minlength=len(order))
     radius = np.sqrt(sizes * spacing_mm**3 / SLICE_MM / np.pi)
-    core = np.zeros(len(order))
     sorted_voxels = reached[np.lexsort((intensity[reached], node_of_voxel[reached]))]
     ends = np.cumsum(sizes)
-    core = intensity[sorted_voxels[np.maximum(ends - 1 - sizes // 4, 0)]]  # the 75th percentile of each node
+    core = intensity[sorted_voxels[np.maximum(ends - 1 - sizes // 10, 0)]]  # the 90th percentile of each node
     contact = np.bincount(node_of_voxel[reached], near_chamber[reached], len(order)) / np.maximum(sizes, 1)
     return NodeTree(node_of_voxel, parent, node_level, radius, core, contact)
 
@@ -176,8 +177,9 @@ def _without_bad_subtrees(tree: NodeTree, keep: np.ndarray, branch_of: np.ndarra
     """Cut branches that, with all that hangs on them, are too dark for arteries or lie in a chamber's surface."""
     count = len(keep)
     weight = np.where(keep, 1.0, 0.0)
-    small = tree.radius_mm < 1.0
-    brightness = tree.intensity - np.where(small, SMALL_LEVEL, VEIN_LEVEL)
+    # what is left in the core of a round vessel after a Gaussian blur
+    visible = 1.0 - np.exp(-0.5 * (tree.radius_mm / BLUR_SIGMA_MM) ** 2)
+    brightness = tree.intensity - VEIN_LEVEL * np.maximum(visible, LEAST_VISIBLE)
     total, excess, contact = weight.copy(), weight * brightness, weight * tree.contact
     for node in np.flatnonzero(keep)[::-1]:
         parent = tree.parent[node]

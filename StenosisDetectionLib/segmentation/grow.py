@@ -17,6 +17,7 @@ LONG_GAP_MM = 10.0
 """A longer gap (an occlusion) is bridged only where both ends point at each other."""
 
 _DIRECTION_REACH_MM = 5.0
+_LEAST_CORE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +125,9 @@ def _bridge(parent: _Piece, parent_tree: object, piece: _Piece, tree: object) ->
     theirs = _direction(parent, parent_tree, start)
     along_own, along_theirs = abs(float(link @ own)), abs(float(link @ theirs))
     if gap <= SHORT_GAP_MM:
-        accept = along_own > 0.7 and piece.core > 0.7
+        accept = along_own > 0.7 and piece.core > _LEAST_CORE
     else:
-        accept = along_own > 0.85 and along_theirs > 0.75 and piece.extent_mm > 10.0 and piece.core > 0.8
+        accept = along_own > 0.85 and along_theirs > 0.75 and piece.extent_mm > 10.0 and piece.core > _LEAST_CORE
     return (start, end) if accept else None
 
 

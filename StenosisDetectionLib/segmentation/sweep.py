@@ -20,6 +20,7 @@ STEP_MM = 1.0
 
 _RAY_STEP_MM = 0.5
 _REACH_MM = 34.0
+_LARGEST_OPENING = 0.2
 _MAXIMUM_BELOW_MM = 70.0
 _MAXIMUM_ABOVE_MM = 90.0
 
@@ -181,24 +182,24 @@ def _without_strange(sections: list[_Section], strange: int) -> list[_Section]:
 
 
 def _annulus_index(sections: list[_Section]) -> int:
-    """Return the index of the annulus among sections ordered from below: the narrowest place under the sinuses.
+    """Return the index of the annulus among sections ordered from below.
 
-    The sinuses are the widest place at most 35 mm above the lower end; without a waist below them the lower end
-    itself is the annulus.
+    Sections that open into the ventricle are left out; the annulus is then the waist under the sinuses: the place in
+    the lowest 25 mm above which the aorta widens most. Without such a waist it is the lower end.
     """
-    radius = np.array([s.radius for s in sections])
+    first = 0
+    while first < len(sections) - 8 and sections[first].open_fraction > _LARGEST_OPENING:
+        first += 1
+    radius = np.array([s.radius for s in sections[first:]])
     if len(radius) < 8:
-        return 0
+        return first
     smooth = np.convolve(np.pad(radius, 2, mode="edge"), np.full(5, 0.2), mode="valid")
-    reach = min(len(smooth), int(35.0 / STEP_MM))
-    best, index = 0.0, 0
-    for waist in range(reach - 4):
-        wider_above = smooth[waist : min(waist + int(25.0 / STEP_MM), len(smooth))].max() - smooth[waist]
-        wider_below = smooth[: waist + 1].max() - smooth[waist]
-        depth = min(wider_above, wider_below)
-        if depth > max(best, 0.05 * smooth[waist]):
-            best, index = depth, waist
-    return index
+    best, annulus = 0.0, 0
+    for waist in range(min(len(smooth), int(25.0 / STEP_MM))):
+        widening = float(smooth[waist : waist + int(20.0 / STEP_MM)].max() - smooth[waist])
+        if widening > max(best, 0.05 * float(smooth[waist])):
+            best, annulus = widening, waist
+    return first + annulus
 
 
 def _as_arrays(sections: list[_Section], complete: bool) -> AorticSections:

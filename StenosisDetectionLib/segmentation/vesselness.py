@@ -130,10 +130,10 @@ def lumen_mask(
     threshold = 0.5 * (level + np.where(weight > 1e-3, background, 0.3))
     allowed = (near <= 1.0) & ~outside & (intensity[box] > threshold)
     filled = ndimage.binary_propagation(core & allowed, mask=allowed)
-    # the tree itself keeps tight stenoses and gaps connected
-    line = ndimage.binary_erosion(core, iterations=1) | (core & ~ndimage.binary_dilation(filled, iterations=2))
+    # tight stenoses and bridged gaps, too dark for the threshold, stay connected through the tree itself
+    gaps = ndimage.binary_dilation(core & ~ndimage.binary_dilation(filled), iterations=2) & core
     result = np.zeros(tree.shape, dtype=bool)
-    result[box] = filled | (line & ~outside)
+    result[box] = (filled | gaps | (ndimage.binary_closing(filled) & core)) & ~outside
     return result
 
 
