@@ -40,7 +40,8 @@ class Aorta:
     radius_mm : (N,) equivalent radius of the cross-sections.
     attenuation_hu : median attenuation of its blood; without an aorta an estimate of the blood's, NaN when
         the volume shows no soft tissue.
-    noise_hu : standard deviation of the original voxels in it, slow gradients removed; None when unknown.
+    noise_hu : standard deviation of the original voxels in it, slow gradients removed; without an aorta that
+        of soft tissue, NaN when unknown.
     flags : `aorta_not_found`, `no_contrast`, `aortic_root_incomplete`.
     """
 
@@ -51,7 +52,7 @@ class Aorta:
     directions: np.ndarray
     radius_mm: np.ndarray
     attenuation_hu: float
-    noise_hu: float | None
+    noise_hu: float
     flags: tuple[str, ...] = ()
 
     @property
@@ -75,14 +76,14 @@ def find_aorta(volume: CTVolume, report: StageReport = no_report) -> Aorta:
     tracks = find_tracks(grid, lambda fraction, message: report(0.05 + 0.5 * fraction, message))
     track = ascending_track(tracks, grid)
     if track is None:
-        return _not_found(grid, tracks)
+        return _not_found(volume, grid, tracks)
     report(0.6, "following the aorta to its root")
     low = track.centers_ras.min(axis=0) - _MARGIN_LOW_MM
     high = track.centers_ras.max(axis=0) + _MARGIN_HIGH_MM
     fine = resample_to_ras(volume, MASK_SPACING_MM, low, high)
     sections = follow_aorta(fine, track, lambda fraction, message: report(0.6 + 0.25 * fraction, message))
     if len(sections.centers_ras) < 5:
-        return _not_found(grid, tracks)
+        return _not_found(volume, grid, tracks)
     report(0.85, "measuring the aorta")
     return _measured(volume, fine, sections)
 
@@ -204,10 +205,10 @@ def _original_voxels(volume: CTVolume, core: RasGrid) -> tuple[np.ndarray, np.nd
     return hu[::step], ras[::step]
 
 
-def _noise(hu: np.ndarray, points: np.ndarray) -> float | None:
-    """Return the robust standard deviation around a quadratic trend in space; None with too few voxels."""
-    if len(hu) < 200:
-        return None
+def _noise(hu: np.ndarray, points: np.ndarray) -> float:
+    """Return the robust standard deviation around a quadratic trend in space; NaN with too few voxels."""
+    if len(hu) < 50:
+        return float("nan")
     x, y, z = ((points - points.mean(axis=0)) / 10.0).T
     basis = np.column_stack([np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z])
     middle = np.median(hu)
@@ -216,11 +217,11 @@ def _noise(hu: np.ndarray, points: np.ndarray) -> float | None:
     return float(1.4826 * np.median(np.abs(hu - trend - np.median(hu - trend))))
 
 
-def _not_found(grid: RasGrid, tracks: list[DiscTrack]) -> Aorta:
-    """Return an `Aorta` that was not found, with the best estimate of the attenuation of the blood."""
+def _not_found(volume: CTVolume, grid: RasGrid, tracks: list[DiscTrack]) -> Aorta:
+    """Return an `Aorta` that was not found, with the best estimates of attenuation and noise of the blood."""
     vessels = [track for track in tracks if _shape_score(track) > 0.1]
     if vessels:
-        attenuation = float(np.median(vessels[0].attenuation_hu))
+        attenuation = float(np.median(max(vessels, key=_shape_score).attenuation_hu))
         flags: tuple[str, ...] = ("aorta_not_found",)
     else:
         # without contrast the blood is part of the peak of soft tissue
@@ -236,6 +237,17 @@ def _not_found(grid: RasGrid, tracks: list[DiscTrack]) -> Aorta:
         directions=np.zeros((0, 3)),
         radius_mm=np.zeros(0),
         attenuation_hu=attenuation,
-        noise_hu=None,
+        noise_hu=_soft_tissue_noise(volume),
         flags=flags,
     )
+
+
+def _soft_tissue_noise(volume: CTVolume) -> float:
+    """Return the median, over blocks of 5 x 5 pixels that hold only soft tissue, of their standard deviation."""
+    slices = volume.voxels[:: max(len(volume.voxels) // 20, 1)]
+    j, i = (n // 5 * 5 for n in slices.shape[1:])
+    blocks = slices[:, :j, :i].reshape(len(slices), j // 5, 5, i // 5, 5).swapaxes(2, 3).reshape(-1, 25)
+    middle = blocks.mean(axis=1)
+    deviation = blocks.std(axis=1)
+    soft = (middle > 0.0) & (middle < 200.0) & (deviation < 80.0)
+    return float(np.median(deviation[soft])) if soft.any() else float("nan")

@@ -7,6 +7,7 @@ Source: Sato et al. 1998 (three-dimensional multi-scale line filter, Medical Ima
 gamma-normalized derivatives of Lindeberg 1998; the eigenvalues follow Smith 1961 (symmetric 3 x 3 matrices).
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,8 @@ PEAK_RESPONSE = float(np.exp(-1.0))
 """Normalized second derivative on the axis of a tube of contrast 1 at its best scale: u exp(-u) at u = 1."""
 
 _CHUNK = 1_000_000
+_SLAB = 2_000_000
+_COARSE_VOXELS = 2.3  # scales of at least so many voxels are filtered on a grid of every second voxel
 _BLOB_EXPONENT = 0.5
 _SADDLE_WEIGHT = 0.25
 
@@ -57,17 +60,28 @@ def tube_response(
     best = torch.zeros(len(flat), dtype=torch.float32)
     scale = torch.zeros(len(flat), dtype=torch.float32)
     smooth = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).to(device)
+    spacing = spacing_kji_mm
+    stride = 1
     done = 0.0
     for number, sigma in enumerate(sigmas_mm):
+        step = _step(report, number, len(sigmas_mm), f"filtering tubes at {sigma:g} mm")
+        if sigma >= _COARSE_VOXELS * max(spacing) and min(smooth.shape) > 8:
+            smooth = smooth[::2, ::2, ::2].contiguous()
+            spacing = (2.0 * spacing[0], 2.0 * spacing[1], 2.0 * spacing[2])
+            stride *= 2
         # scale space is a semigroup: only the difference to the last scale is smoothed
-        smooth = _gaussian(smooth, float(np.sqrt(sigma**2 - done**2)), spacing_kji_mm, report, number / len(sigmas_mm))
+        smooth = gaussian(smooth, float(np.sqrt(sigma**2 - done**2)), spacing, step)
         done = sigma
-        values = smooth.reshape(-1)
+        factor = sigma**2 / PEAK_RESPONSE
+        coarse = None if stride == 1 else _coarse_response(smooth, flat, inner.shape, stride, spacing)
         for first in range(0, len(flat), _CHUNK):
-            report((number + 0.7 + 0.3 * first / len(flat)) / len(sigmas_mm), f"filtering tubes at {sigma:g} mm")
-            index = flat[first : first + _CHUNK].to(device)
-            response = _line_measure(_hessian(values, index, smooth.shape, spacing_kji_mm)) * (sigma**2 / PEAK_RESPONSE)
-            response = response.cpu()
+            step(0.7 + 0.3 * first / len(flat))
+            index = flat[first : first + _CHUNK]
+            if coarse is None:
+                response = _line_measure(_hessian(smooth.reshape(-1), index.to(device), smooth.shape, spacing))
+            else:
+                response = _interpolated(coarse, index.to(device), inner.shape, stride)
+            response = response.cpu() * factor
             part = best[first : first + _CHUNK]
             better = response > part
             part[better] = response[better]
@@ -79,14 +93,16 @@ def tube_response(
     return result.reshape(image.shape), radius.reshape(image.shape)
 
 
-def _gaussian(
-    image: "torch.Tensor", sigma_mm: float, spacing: tuple[float, float, float], report: StageReport, fraction: float
+def gaussian(
+    image: "torch.Tensor", sigma_mm: float, spacing: tuple[float, float, float], step: Callable[[float], None]
 ) -> "torch.Tensor":
-    """Return the image smoothed by a separable Gaussian with replicated borders."""
+    """Return an image [k, j, i] smoothed by a separable Gaussian with replicated borders.
+
+    `step` is called with 0 to 0.7 while it works.
+    """
     import torch
 
     for axis in range(3):
-        report(fraction, "filtering tubes")
         sigma = sigma_mm / spacing[axis]
         reach = max(int(np.ceil(3.5 * sigma)), 1)
         weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
@@ -95,9 +111,10 @@ def _gaussian(
         out = torch.empty_like(image)
         # slabs across another axis keep the working set in the cache of a CPU
         slab_axis = 1 if axis == 0 else 0
-        step = max(1, 2_000_000 // max(image.numel() // image.shape[slab_axis], 1))
-        for low in range(0, image.shape[slab_axis], step):
-            count = min(step, image.shape[slab_axis] - low)
+        slab_size = max(1, _SLAB // max(image.numel() // image.shape[slab_axis], 1))
+        for low in range(0, image.shape[slab_axis], slab_size):
+            step(0.7 * (axis + low / image.shape[slab_axis]) / 3.0)
+            count = min(slab_size, image.shape[slab_axis] - low)
             slab = image.narrow(slab_axis, low, count)
             head = slab.narrow(axis, 0, 1).expand([reach if a == axis else n for a, n in enumerate(slab.shape)])
             tail = slab.narrow(axis, size - 1, 1).expand(head.shape)
@@ -109,6 +126,54 @@ def _gaussian(
             out.narrow(slab_axis, low, count).copy_(total)
         image = out
     return image
+
+
+def _step(report: StageReport, number: int, count: int, message: str) -> Callable[[float], None]:
+    return lambda fraction: report((number + fraction) / count, message)
+
+
+def _coarse_response(
+    smooth: "torch.Tensor",
+    flat: "torch.Tensor",
+    shape: tuple[int, ...],
+    stride: int,
+    spacing: tuple[float, float, float],
+) -> "torch.Tensor":
+    """Return the line measure on a grid of every `stride`-th voxel, where fine candidates `flat` need it."""
+    import torch
+
+    wanted = torch.zeros(smooth.shape, dtype=torch.bool)
+    for first in range(0, len(flat), _CHUNK):
+        k, j, i = _unravel(flat[first : first + _CHUNK], shape)
+        for dk, dj, di in np.ndindex(2, 2, 2):
+            at = [(x + d * (stride - 1)) // stride for x, d in ((k, dk), (j, dj), (i, di))]
+            at = [x.clamp(1, max(n - 2, 1)) for x, n in zip(at, smooth.shape, strict=True)]
+            wanted[at[0], at[1], at[2]] = True
+    response = torch.zeros_like(smooth)
+    index = torch.nonzero(wanted.reshape(-1))[:, 0]
+    for first in range(0, len(index), _CHUNK):
+        part = index[first : first + _CHUNK].to(smooth.device)
+        response.view(-1)[part] = _line_measure(_hessian(smooth.view(-1), part, smooth.shape, spacing))
+    return response
+
+
+def _interpolated(coarse: "torch.Tensor", flat: "torch.Tensor", shape: tuple[int, ...], stride: int) -> "torch.Tensor":
+    """Return a coarse image at fine voxels, trilinearly; its voxel (0, 0, 0) is that of the fine grid."""
+    import torch
+
+    position = _unravel(flat, shape)
+    low = [x // stride for x in position]
+    weight = [(x % stride).to(torch.float32) / stride for x in position]
+    result = torch.zeros(len(flat), dtype=torch.float32, device=coarse.device)
+    for corner in np.ndindex(2, 2, 2):
+        at = [(x + d).clamp(1, max(n - 2, 1)) for x, d, n in zip(low, corner, coarse.shape, strict=True)]
+        part = [w if d else 1.0 - w for w, d in zip(weight, corner, strict=True)]
+        result += part[0] * part[1] * part[2] * coarse[at[0], at[1], at[2]]
+    return result
+
+
+def _unravel(flat: "torch.Tensor", shape: tuple[int, ...]) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
+    return flat // (shape[1] * shape[2]), flat // shape[2] % shape[1], flat % shape[2]
 
 
 def _hessian(

@@ -17,13 +17,13 @@ from .branches import SLICE_MM, arteries, node_tree
 from .grid import RasGrid, resample_mask, resample_to_ras
 from .grow import grow_trees
 from .tissue import chambers, distance_mm, myocardium_level, normalized
-from .tubes import tube_response
+from .tubes import gaussian, tube_response
 
 NAME = "vesselness"
 VERSION = "1.0"
 
-REACH_LOW_MM = (115.0, 95.0, 125.0)
-REACH_HIGH_MM = (80.0, 95.0, 45.0)
+REACH_LOW_MM = (110.0, 75.0, 125.0)
+REACH_HIGH_MM = (75.0, 90.0, 35.0)
 """How far the heart reaches from the aortic root towards -R, -A, -S and R, A, S."""
 
 WEAK_RESPONSE = 0.2
@@ -61,10 +61,12 @@ def segment_vesselness(
     response, _ = tube_response(contrast, (spacing,) * 3, candidates, device, _part(report, 0.15, 0.6))
     del contrast
     report(0.6, "growing from the aortic root")
-    smooth = _smoothed(intensity, spacing)
+    smooth = _smoothed(intensity, spacing, device, _part(report, 0.6, 0.63))
     tubular = candidates & (response > WEAK_RESPONSE) & (smooth > max(0.5, 0.9 * myocardium + 0.1))
     seeds = seed_zone(aorta, aorta_mask, grid) & tubular
-    grown = grow_trees(tubular, tubular & (response > STRONG_RESPONSE), seeds, smooth, spacing, _part(report, 0.6, 0.8))
+    grown = grow_trees(
+        tubular, tubular & (response > STRONG_RESPONSE), seeds, smooth, spacing, _part(report, 0.63, 0.8)
+    )
     report(0.8, "cutting veins and leaks")
     tree = _pruned(grown, seeds, smooth, thick & ~aorta_mask, spacing)
     report(0.9, "outlining the lumen")
@@ -164,10 +166,13 @@ def _pruned(grown: np.ndarray, seeds: np.ndarray, smooth: np.ndarray, thick: np.
     return result
 
 
-def _smoothed(image: np.ndarray, spacing: float) -> np.ndarray:
-    from scipy import ndimage
+def _smoothed(image: np.ndarray, spacing: float, device: str, report: StageReport) -> np.ndarray:
+    import torch
 
-    return ndimage.gaussian_filter(image, 0.4 / spacing, truncate=3.0)
+    def step(fraction: float) -> None:
+        report(fraction, "growing from the aortic root")
+
+    return gaussian(torch.from_numpy(image).to(device), 0.4, (spacing,) * 3, step).cpu().numpy()
 
 
 def _cropped(
