@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 
 demo: $(READY)
 	$(BIN)/stenosis-detection phantom --kind demo --output demo-output/demo-study --overwrite
-	$(BIN)/stenosis-detection analyze demo-output/demo-study/ct.nrrd --output demo-output --overwrite
+	$(BIN)/stenosis-detection analyze demo-output/demo-study/demo.nrrd --output demo-output --overwrite
 	@echo
 	@echo "Look at:  demo-output/case-*/report.html   the report"
 	@echo "          demo-output/case-*/scene.mrb     the scene, for 3D Slicer"

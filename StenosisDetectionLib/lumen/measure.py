@@ -36,6 +36,9 @@ END_MM = 3.0
 NORMAL_WALL_MM = 0.5
 """Thickness of a healthy wall; what is thicker counts as plaque."""
 
+NEIGHBOR_MM = 0.5
+"""Another vessel nearer than this to the contour disturbs it."""
+
 SMOOTHING_MM = 0.3
 """Standard deviation of the smoothing along the vessel: wider kernels fill the throat of a short lesion."""
 
@@ -248,7 +251,9 @@ def _profiles(
     coefficients, covariance = of_fit("radius_coefficients"), of_fit("radius_covariance")
     contour, outer, residual = of_fit("radius"), of_fit("outer_radius"), of_fit("residual")
     outside_hu, plaque_hu = of_fit("surroundings_hu").mean(axis=1), of_fit("plaque_hu")
-    calcified, neighbor = of_view("calcified").mean(axis=1), of_view("neighbor").mean(axis=1)
+    calcified = of_view("calcified").mean(axis=1)
+    # Another vessel matters where it hides the edge of the lumen, not where it lies beyond the wall.
+    neighbor = (of_view("neighbor") < contour + NEIGHBOR_MM).mean(axis=1)
     calcified_area = of_view("calcified_area")
     inside = np.concatenate([part.inside for part in parts])
     core_hu = np.concatenate([part.core_hu for part in parts]).astype(np.float64)

@@ -43,8 +43,8 @@ class RayView:
     """What the rays may see.
 
     `weights` (S, A, P) information of the samples in 1/HU^2; `radius` (S,) a first guess in mm; `calcified` (S, A)
-    rays that meet calcium; `edge` (S, A) mm where they do, NaN elsewhere; `neighbor` (S, A) rays cut by another
-    vessel; `calcified_area` (S,) mm2.
+    rays that meet calcium; `edge` (S, A) mm where they do, NaN elsewhere; `neighbor` (S, A) mm
+    where another vessel begins, infinite where none does; `calcified_area` (S,) mm2.
     """
 
     weights: torch.Tensor
@@ -154,4 +154,6 @@ def view_rays(
     meets = first_below(calcium)
     edge = distance.gather(-1, meets.clamp(max=samples - 1))
     edge = torch.where(meets < samples, edge, edge.new_tensor(float("nan")))
-    return RayView(weights, radius, calcium_start < samples, edge, neighbor_sample < samples, calcified_area)
+    neighbor = distance.gather(-1, neighbor_sample.clamp(max=samples - 1))
+    neighbor = torch.where(neighbor_sample < samples, neighbor, neighbor.new_tensor(float("inf")))
+    return RayView(weights, radius, calcium_start < samples, edge, neighbor, calcified_area)
