@@ -124,10 +124,13 @@ def _bridge(parent: _Piece, parent_tree: object, piece: _Piece, tree: object) ->
     own = _direction(piece, tree, end)
     theirs = _direction(parent, parent_tree, start)
     along_own, along_theirs = abs(float(link @ own)), abs(float(link @ theirs))
+    if piece.core < _LEAST_CORE:
+        return None
     if gap <= SHORT_GAP_MM:
-        accept = along_own > 0.7 and piece.core > _LEAST_CORE
+        # a branch may leave its parent at any angle, but its own end points at the gap
+        accept = along_own > 0.7 or (along_own > 0.45 and along_theirs > 0.6)
     else:
-        accept = along_own > 0.85 and along_theirs > 0.75 and piece.extent_mm > 10.0 and piece.core > _LEAST_CORE
+        accept = along_own > 0.8 and along_theirs > 0.7 and piece.extent_mm > 10.0
     return (start, end) if accept else None
 
 
