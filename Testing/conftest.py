@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Two test processes share two cores: waiting threads must not spin (read when torch loads).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
