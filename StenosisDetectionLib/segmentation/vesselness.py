@@ -16,6 +16,7 @@ from .aorta import Aorta
 from .branches import SLICE_MM, arteries, node_tree
 from .grid import RasGrid, resample_mask, resample_to_ras
 from .grow import grow_trees
+from .outline import lumen_mask
 from .tissue import chambers, distance_mm, myocardium_level, normalized
 from .tubes import gaussian, tube_response
 
@@ -102,41 +103,6 @@ def seed_zone(aorta: Aorta, aorta_mask: np.ndarray, grid: RasGrid) -> np.ndarray
     top = float(steps.sum()) - 1.0
     shell[tuple(where[(height < low) | (height > min(high, top))].T)] = False
     return shell
-
-
-def lumen_mask(
-    tree: np.ndarray, intensity: np.ndarray, smooth: np.ndarray, closed: np.ndarray, spacing: float
-) -> np.ndarray:
-    """Return the voxels around the tree above half of the local contrast, connected to it.
-
-    The lumen's own level is the brightest nearby tree voxel; the level of the surroundings is a local mean of
-    everything that is neither tree nor chamber.
-    """
-    from scipy import ndimage
-
-    if not tree.any():
-        return tree
-    margin = int(np.ceil(4.0 / spacing))
-    where = np.argwhere(tree)
-    box = tuple(
-        slice(max(a - margin, 0), b + margin + 1) for a, b in zip(where.min(axis=0), where.max(axis=0), strict=True)
-    )
-    core, own, outside = tree[box], np.minimum(smooth[box], 1.1), closed[box]
-    near = distance_mm(core, spacing)
-    reach = round(0.75 / spacing) * 2 + 1
-    level = ndimage.maximum_filter(np.where(core, own, 0.0), size=2 * reach + 1)
-    around = ((near > 1.0) & ~outside).astype(np.float32)
-    sigma = 1.5 / spacing
-    weight = ndimage.gaussian_filter(around, sigma)
-    background = ndimage.gaussian_filter(np.clip(intensity[box], 0.0, 0.7) * around, sigma) / np.maximum(weight, 1e-4)
-    threshold = 0.5 * (level + np.where(weight > 1e-3, background, 0.3))
-    allowed = (near <= 1.0) & ~outside & (intensity[box] > threshold)
-    filled = ndimage.binary_propagation(core & allowed, mask=allowed)
-    # tight stenoses and bridged gaps, too dark for the threshold, stay connected through the tree itself
-    gaps = ndimage.binary_dilation(core & ~ndimage.binary_dilation(filled), iterations=2) & core
-    result = np.zeros(tree.shape, dtype=bool)
-    result[box] = (filled | gaps | (ndimage.binary_closing(filled) & core)) & ~outside
-    return result
 
 
 def _pruned(grown: np.ndarray, seeds: np.ndarray, smooth: np.ndarray, thick: np.ndarray, spacing: float) -> np.ndarray:
