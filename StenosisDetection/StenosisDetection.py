@@ -1,16 +1,12 @@
 """The Slicer module: a panel and a logic that take nodes, run StenosisDetectionLib, and give nodes."""
 
 import contextlib
-import functools
-import importlib.util
-import logging
+import importlib
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import qt
 import slicer
 import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -20,31 +16,25 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
 
-# Installed, the library lies beside this file; in a source checkout Slicer only knows this file's own folder.
-if importlib.util.find_spec("StenosisDetectionLib") is None:
-    sys.path.append(str(Path(__file__).resolve().parents[1]))
+# The library lies beside this file when installed, and beside its folder in a source checkout, where Slicer only knows
+# the folder. It comes first, so that another copy, for example one in site-packages, does not take its place.
+if (
+    _home := next(str(f) for f in Path(__file__).resolve().parents if (f / "StenosisDetectionLib").is_dir())
+) != sys.path[0]:
+    sys.path.insert(0, _home)
 
-from StenosisDetectionLib.errors import Cancelled, InputError, StenosisDetectionError
-from StenosisDetectionLib.gui.devices import device_choices
-from StenosisDetectionLib.gui.results_view import ResultsView
-from StenosisDetectionLib.gui.run_view import RunView
-from StenosisDetectionLib.gui.texts import error_line
+from StenosisDetectionLib.errors import InputError
+from StenosisDetectionLib.gui.dependencies import ensure_packages, ensure_torch, require_torch
+from StenosisDetectionLib.gui.sample_data import register_sample_data
+from StenosisDetectionLib.gui.self_test import StenosisDetectionTest  # noqa: F401 - Slicer looks for it here
 from StenosisDetectionLib.gui.worker import Worker
 from StenosisDetectionLib.options import AnalysisOptions
-from StenosisDetectionLib.progress import Progress, ProgressCallback, stage_report
+from StenosisDetectionLib.progress import ProgressCallback
 from StenosisDetectionLib.study import CTVolume, LabelMap, StudyResult
-
-DEVICE_SETTING = "StenosisDetection/Device"
-"""Application setting, since a device belongs to the machine and not to the scene."""
-
-TORCH_MISSING = (
-    "PyTorch is missing: install the PyTorch extension in the Extensions Manager, restart Slicer and try again"
-)
 
 
 class StenosisDetection(ScriptedLoadableModule):
@@ -66,40 +56,7 @@ class StenosisDetection(ScriptedLoadableModule):
         self.parent.acknowledgementText = _(
             "Developed by the StenosisDetection developers with 3D Slicer, VTK, SimpleITK, SciPy and PyTorch."
         )
-        slicer.app.connect("startupCompleted()", registerSampleData)
-
-
-def registerSampleData() -> None:
-    """Offer the demo study in the Sample Data module; it is computed, not downloaded."""
-    import SampleData
-
-    if hasattr(SampleData.SampleDataLogic, "registerCustomSampleDataCategory"):
-        SampleData.SampleDataLogic.registerCustomSampleDataCategory("StenosisDetection", title=_("Stenosis Detection"))
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="StenosisDetection",
-        sampleName="StenosisDetectionDemo",
-        uris=[],
-        fileNames=[],
-        nodeNames=[],
-        customDownloader=lambda source: addDemoVolume(),
-    )
-
-
-def addDemoVolume() -> vtkMRMLScalarVolumeNode | None:
-    """Compute the demo study, a synthetic CT angiography with known narrowings; return None when cancelled."""
-    from StenosisDetectionLib.gui.demo import demo_volume
-
-    dialog = slicer.util.createProgressDialog(
-        labelText=_("Computing a synthetic CT angiography"),
-        windowTitle=_("Stenosis Detection"),
-        windowModality=qt.Qt.WindowModal,
-    )
-    volume = demo_volume(dialog, slicer.app.processEvents)
-    if volume is None:
-        return None
-    volumeNode = slicer.util.addVolumeFromArray(volume.voxels, volume.ijk_to_ras, "StenosisDetectionDemo")
-    slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
-    return volumeNode
+        slicer.app.connect("startupCompleted()", register_sample_data)
 
 
 @parameterNodeWrapper
@@ -138,13 +95,15 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
 
+        # Imported when the panel is opened, since they would slow the start of Slicer.
+        from StenosisDetectionLib.gui.choices_view import ChoicesView
+        from StenosisDetectionLib.gui.results_view import ResultsView
+        from StenosisDetectionLib.gui.run_view import RunView
+
         self.logic = StenosisDetectionLogic()
-        self._run = RunView(self.ui, _, self._onWorkEnded)
-        self._results = ResultsView(self.ui, _("No result yet."), self._goToLesion)
-        self._fillModels()
-        self._fillDevices()
-        self.ui.modelComboBox.connect("currentIndexChanged(int)", self._onModelChanged)
-        self.ui.deviceComboBox.connect("currentIndexChanged(int)", self._onDeviceChanged)
+        self._run = RunView(self.ui, self._onWorkEnded)
+        self._results = ResultsView(self.ui, self._goToLesion)
+        self._choices = ChoicesView(self.ui, self._onModelChanged)
         self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancelButton)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
@@ -161,10 +120,11 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             with contextlib.suppress(ValueError):
                 self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
         self.removeObservers()
+        self._parameterNode = None
 
     def enter(self) -> None:
         """Called each time the user opens this module."""
-        self._fillDevices()
+        self._choices.fill_devices()
         self.initializeParameterNode()
 
     def exit(self) -> None:
@@ -196,9 +156,11 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Make sure that a parameter node exists and is observed, with a volume chosen where there is one."""
         self.setParameterNode(self.logic.getParameterNode())
         if self._parameterNode.inputVolume is None:
-            volumeNode = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-            if volumeNode is not None:
-                self._parameterNode.inputVolume = volumeNode
+            for volumeNode in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+                # Label maps and color images are of this class too; the selector does not offer them.
+                if volumeNode.GetClassName() == "vtkMRMLScalarVolumeNode" and not volumeNode.GetHideFromEditors():
+                    self._parameterNode.inputVolume = volumeNode
+                    break
 
     def setParameterNode(self, parameterNode: StenosisDetectionParameterNode | None) -> None:
         """Observe this parameter node and show its values; None stops observing."""
@@ -212,35 +174,13 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
         self._onParametersChanged()
 
-    def _fillModels(self) -> None:
-        from StenosisDetectionLib.segmentation.models import list_models
-
-        for index, model in enumerate(list_models()):
-            self.ui.modelComboBox.addItem(model.name, model.name)
-            self.ui.modelComboBox.setItemData(index, model.description, qt.Qt.ToolTipRole)
-
-    def _fillDevices(self) -> None:
-        combo = self.ui.deviceComboBox
-        combo.blockSignals(True)
-        combo.clear()
-        for device in device_choices():
-            combo.addItem(device, device)
-        chosen = slicer.util.settingsValue(DEVICE_SETTING, AnalysisOptions.device)
-        combo.currentIndex = max(combo.findData(chosen), 0)
-        combo.blockSignals(False)
-
-    def _onModelChanged(self, index: int) -> None:
+    def _onModelChanged(self, name: str) -> None:
         if self._parameterNode is not None:
-            self._parameterNode.model = self.ui.modelComboBox.itemData(index)
-
-    def _onDeviceChanged(self, index: int) -> None:
-        qt.QSettings().setValue(DEVICE_SETTING, self.ui.deviceComboBox.itemData(index))
+            self._parameterNode.model = name
 
     def _onParametersChanged(self, caller=None, event=None) -> None:
         if self._parameterNode is not None:
-            index = self.ui.modelComboBox.findData(self._parameterNode.model)
-            if index >= 0:
-                self.ui.modelComboBox.currentIndex = index
+            self._choices.show_model(self._parameterNode.model)
         self._updateButtons()
 
     def _updateButtons(self) -> None:
@@ -265,10 +205,8 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Read the nodes and start the analysis in the background."""
         self._run.clear()
         try:
-            ensureTorch()
-            options = AnalysisOptions(
-                model=self.ui.modelComboBox.currentData, device=self.ui.deviceComboBox.currentData
-            )
+            ensure_torch()
+            options = self._choices.options
             nodes = (self._parameterNode.inputVolume, self._parameterNode.inputSegmentation)
             volume, labelMap = self.logic.readNodes(*nodes)
         except Exception as error:
@@ -316,7 +254,7 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self._run.show_error(error)
             return
         self._run.show_status(_("Done. Click a lesion to go there."))
-        self._fillDevices()  # PyTorch is loaded now and knows the devices
+        self._choices.fill_devices()  # PyTorch is loaded now and knows the devices
 
     def _goToLesion(self, positionRas: tuple[float, float, float]) -> None:
         """Show a lesion of the shown study, wherever a transform has moved its volume since."""
@@ -381,31 +319,14 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
     ) -> list[dict[str, str | None]]:
         """Analyze files and DICOM folders one after another and write a folder of results for each.
 
-        Returns one dict per input: `input` (its name), `report` (path of its report.json) and `error` (one line);
-        one of the last two is None. An input that fails does not stop the rest; cancelling does.
+        See `StenosisDetectionLib.batch.run_batch` for what it returns. An input that fails does not stop the rest;
+        cancelling does. Offers to install what is missing before it starts.
         """
-        from StenosisDetectionLib.reading import read_volume
-        from StenosisDetectionLib.writing import write_case
+        from StenosisDetectionLib.batch import run_batch
 
-        ensurePackages()
-        paths = [Path(path) for path in inputs]
-        outcomes: list[dict[str, str | None]] = []
-        for index, path in enumerate(paths):
-            watch = _partOfBatch(progress, index, len(paths), path.name) if progress else None
-            outcome: dict[str, str | None] = {"input": path.name, "report": None, "error": None}
-            try:
-                volume = read_volume(path, stage_report(watch, "reading", 0.0, 0.0))
-                study = self.analyze(volume, None, options, watch)
-                report = write_case(study, outputFolder, overwrite, stage_report(watch, "writing", 1.0, 1.0))
-                outcome["report"] = str(report)
-            except Cancelled:
-                raise
-            except Exception as error:
-                if not isinstance(error, StenosisDetectionError):
-                    logging.error(f"StenosisDetection: input {index + 1} failed", exc_info=error)
-                outcome["error"] = error_line(error)
-            outcomes.append(outcome)
-        return outcomes
+        ensure_torch()
+        ensure_packages(Path(__file__).with_name("Resources") / "requirements.txt")
+        return run_batch(inputs, outputFolder, options, progress, overwrite)
 
     def analyze(
         self,
@@ -415,8 +336,7 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         progress: ProgressCallback | None = None,
     ) -> StudyResult:
         """Analyze arrays; touches no node, so it may run in a thread."""
-        if importlib.util.find_spec("torch") is None:
-            raise InputError(TORCH_MISSING)
+        require_torch()
         from StenosisDetectionLib.pipeline import analyze
 
         return analyze(volume, options, progress, labelMap)
@@ -434,14 +354,10 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
 
     def volumeFromNode(self, volumeNode: vtkMRMLScalarVolumeNode) -> CTVolume:
         """Copy the voxels and the geometry of a volume node, and its modality where DICOM said it."""
-        from StenosisDetectionLib.scene import volume_of_node
+        from StenosisDetectionLib.scene.reading import modality_of_node, volume_of_node
 
         volume = volume_of_node(volumeNode)
-        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-        attribute = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
-        item = hierarchy.GetItemByDataNode(volumeNode)
-        modality = hierarchy.GetItemAttribute(item, attribute) if item else ""
-        return replace(volume, modality=modality) if modality else volume
+        return replace(volume, modality=modality_of_node(volumeNode) or volume.modality)
 
     def labelMapFromSegmentation(self, segmentationNode: vtkMRMLSegmentationNode) -> LabelMap:
         """Copy the segments of a node as named labels."""
@@ -473,108 +389,6 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
 
     def jumpTo(self, positionRas: tuple[float, float, float]) -> None:
         """Center all slice and 3-D views on a position in mm; the 3-D cameras keep their direction and distance."""
-        slicer.modules.markups.logic().JumpSlicesToLocation(*positionRas, True)
-        for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLCameraNode")):
-            camera = slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLCameraNode")
-            toCamera = np.subtract(camera.GetPosition(), camera.GetFocalPoint())
-            camera.SetFocalPoint(*positionRas)
-            camera.SetPosition(*(np.asarray(positionRas) + toCamera))
-            camera.ResetClippingRange()
+        from StenosisDetectionLib.gui.navigation import jump_to
 
-
-def ensureTorch() -> None:
-    """Make PyTorch available through the PyTorch extension, which asks the user before it installs anything."""
-    if importlib.util.find_spec("torch") is not None:
-        return
-    if importlib.util.find_spec("PyTorchUtils") is None or slicer.app.testingEnabled():
-        raise InputError(TORCH_MISSING)
-    from PyTorchUtils import PyTorchUtilsLogic
-
-    if PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=">=2.4") is None:
-        raise InputError("PyTorch was not installed: press Apply again and accept, or install it in PyTorch Utils")
-
-
-def ensurePackages() -> None:
-    """Install the Python packages that reports need and Slicer lacks, after the user agreed."""
-    import slicer.packaging
-
-    requirements = slicer.packaging.load_requirements(Path(__file__).with_name("Resources") / "requirements.txt")
-    slicer.packaging.pip_ensure(requirements, requester="StenosisDetection")
-
-
-def _partOfBatch(progress: ProgressCallback, index: int, count: int, name: str) -> ProgressCallback:
-    """Return a watcher of one case that reports to the watcher of the whole batch."""
-
-    def watch(report: Progress) -> None:
-        message = f"{name}: {report.message}" if report.message else name
-        progress(Progress(report.stage, (index + report.fraction) / count, message))
-
-    return watch
-
-
-class StenosisDetectionTest(ScriptedLoadableModuleTest):
-    """Runs in Slicer, by "Reload and Test" and by ctest; each test begins with an empty scene."""
-
-    def setUp(self) -> None:
-        slicer.mrmlScene.Clear(0)
-
-    def test_process(self) -> None:
-        """The demo study becomes nodes, and its narrowings of 50 % and more are found where they are."""
-        phantom = self._demoPhantom()
-        volumeNode = self._volumeNode(phantom)
-        results = StenosisDetectionLogic().process(volumeNode, options=AnalysisOptions(device="cpu"))
-        self.assertLessEqual({"LM", "LAD", "LCX", "RCA"}, set(results["curves"]))
-        self._assertFound(phantom, results["lesions"])
-
-    def test_measure(self) -> None:
-        """With a given lumen instead of a searched one, the same narrowings are found, and the lumen stays."""
-        phantom = self._demoPhantom()
-        volumeNode = self._volumeNode(phantom)
-        segmentationNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Given lumen")
-        segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        for value, name in phantom.lumen.names.items():
-            segmentId = segmentationNode.GetSegmentation().AddEmptySegment(name, name)
-            segment = (phantom.lumen.labels == value).astype(np.uint8)
-            slicer.util.updateSegmentBinaryLabelmapFromArray(segment, segmentationNode, segmentId, volumeNode)
-        options = AnalysisOptions(device="cpu")
-        results = StenosisDetectionLogic().measure(volumeNode, segmentationNode, options)
-        self._assertFound(phantom, results["lesions"])
-        self.assertTrue(slicer.mrmlScene.IsNodePresent(segmentationNode))
-
-    def test_cancel(self) -> None:
-        """Cancelled work leaves no node of a result."""
-        from StenosisDetectionLib.phantom import toy_study
-
-        def cancel(report: Progress) -> None:
-            raise Cancelled("cancelled")
-
-        volumeNode = self._volumeNode(toy_study())
-        with self.assertRaises(Cancelled):
-            StenosisDetectionLogic().process(volumeNode, options=AnalysisOptions(device="cpu"), progress=cancel)
-        for nodeClass in ("vtkMRMLSegmentationNode", "vtkMRMLMarkupsNode", "vtkMRMLTableNode", "vtkMRMLPlotChartNode"):
-            self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass(nodeClass), 0, nodeClass)
-
-    def test_refusal(self) -> None:
-        """A volume without voxels is refused in one line."""
-        volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-        with self.assertRaisesRegex(InputError, "empty"):
-            StenosisDetectionLogic().process(volumeNode)
-
-    @staticmethod
-    @functools.cache
-    def _demoPhantom():
-        from StenosisDetectionLib.phantom import demo_study
-
-        return demo_study(spacing_mm=(0.6, 0.6, 0.7))  # coarser than the demo study itself, which takes a minute
-
-    @staticmethod
-    def _volumeNode(phantom) -> vtkMRMLScalarVolumeNode:
-        return slicer.util.addVolumeFromArray(phantom.volume.voxels, phantom.volume.ijk_to_ras, "Phantom")
-
-    def _assertFound(self, phantom, lesionsNode) -> None:
-        """Every narrowing of 50 % or more has a control point within 3 mm of its throat."""
-        found = slicer.util.arrayFromMarkupsControlPoints(lesionsNode)
-        for lesion in phantom.truth.lesions:
-            if lesion.diameter_stenosis_percent >= 50.0:
-                distance = np.linalg.norm(found - np.array(lesion.position_ras), axis=1).min()
-                self.assertLess(distance, 3.0, lesion.vessel)
+        jump_to(positionRas)

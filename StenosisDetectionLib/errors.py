@@ -15,3 +15,12 @@ class ModelError(StenosisDetectionError):
 
 class Cancelled(StenosisDetectionError):
     """The user asked to stop (exit status 130)."""
+
+
+def error_line(error: BaseException) -> str:
+    """Return one line on an error: its own message where it was written for the user, else its kind and message."""
+    message = " ".join(str(error).split())
+    if isinstance(error, StenosisDetectionError):
+        return message
+    kind = type(error).__name__
+    return f"Unexpected error ({kind}: {message})" if message else f"Unexpected error ({kind})"

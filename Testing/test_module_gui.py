@@ -7,7 +7,7 @@ import threading
 import pytest
 from studies import small_study
 
-from StenosisDetectionLib.errors import Cancelled, InputError
+from StenosisDetectionLib.errors import Cancelled, InputError, error_line
 from StenosisDetectionLib.gui import texts
 from StenosisDetectionLib.gui.devices import device_choices
 from StenosisDetectionLib.gui.worker import Worker
@@ -101,10 +101,10 @@ def test_worker_keeps_the_error(error):
 
 
 def test_error_line_is_one_line_and_names_unexpected_errors():
-    assert texts.error_line(InputError("the volume is empty: choose another")) == "the volume is empty: choose another"
-    assert texts.error_line(Cancelled("cancelled")) == "cancelled"
-    assert texts.error_line(ValueError("first\n  second")) == "Unexpected error (ValueError: first second)"
-    assert texts.error_line(MemoryError()) == "Unexpected error (MemoryError)"
+    assert error_line(InputError("the volume is empty: choose another")) == "the volume is empty: choose another"
+    assert error_line(Cancelled("cancelled")) == "cancelled"
+    assert error_line(ValueError("first\n  second")) == "Unexpected error (ValueError: first second)"
+    assert error_line(MemoryError()) == "Unexpected error (MemoryError)"
 
 
 def test_elapsed_text():

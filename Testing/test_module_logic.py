@@ -1,14 +1,17 @@
 """StenosisDetectionLogic on the nodes of slicer-core."""
 
 import dataclasses
+import importlib.util
 import sys
 import types
+import unittest
 
 import numpy as np
 import pytest
 from studies import oblique_affine, small_study
 
 from StenosisDetectionLib.errors import Cancelled, InputError
+from StenosisDetectionLib.gui.dependencies import ensure_torch
 from StenosisDetectionLib.progress import Progress
 from StenosisDetectionLib.study import LabelMap
 
@@ -207,11 +210,8 @@ def test_batch_goes_on_after_a_bad_input(logic, monkeypatch, tmp_path):
     monkeypatch.setattr(reading, "read_volume", read_volume)
     monkeypatch.setattr(writing, "write_case", write_case)
     count = iter(range(10))
-    monkeypatch.setattr(
-        type(logic),
-        "analyze",
-        lambda self, volume, *rest: dataclasses.replace(small_study(), case_id=f"c{next(count)}"),
-    )
+    pipeline = types.SimpleNamespace(analyze=lambda *_: dataclasses.replace(small_study(), case_id=f"c{next(count)}"))
+    monkeypatch.setitem(sys.modules, "StenosisDetectionLib.pipeline", pipeline)
     seen = []
     names = ["a.nrrd", "bad.nrrd", "broken.nrrd", "b.nrrd"]
     outcomes = logic.runBatch([tmp_path / name for name in names], tmp_path / "out", progress=seen.append)
@@ -257,12 +257,14 @@ def test_parameter_node_has_the_defaults_of_the_options(module, logic):
     assert parameters.model == module.AnalysisOptions.model
 
 
-def test_missing_torch_is_one_line(module, logic, monkeypatch):
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+def test_missing_torch_is_one_line(logic, monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="PyTorch"):
         logic.analyze(small_study().volume)
     with pytest.raises(InputError, match="PyTorch"):
-        module.ensureTorch()
+        logic.runBatch([tmp_path / "a.nrrd"], tmp_path)
+    with pytest.raises(InputError, match="PyTorch"):
+        ensure_torch()
 
 
 def test_the_module_describes_itself(module, repository):
@@ -270,7 +272,10 @@ def test_the_module_describes_itself(module, repository):
     module.StenosisDetection(parent)
     assert parent.categories == ["Cardiac"]
     assert "not a medical device" in parent.helpText.lower()
-    assert ("startupCompleted()", module.registerSampleData) in slicer.app.connections
+    assert ("startupCompleted()", module.register_sample_data) in slicer.app.connections
+
+
+SELF_TESTS = ["test_cancel", "test_measure", "test_process", "test_refusal"]
 
 
 def _self_test(module, name):
@@ -279,7 +284,7 @@ def _self_test(module, name):
     return [text for _, text in (*result.errors, *result.failures)]
 
 
-@pytest.mark.parametrize("name", ["test_cancel", "test_refusal"])
+@pytest.mark.parametrize("name", SELF_TESTS)
 def test_the_self_test_of_the_module_passes(module, name):
     """The test class that a real Slicer runs, with the real engine."""
     assert _self_test(module, name) == []
@@ -287,7 +292,7 @@ def test_the_self_test_of_the_module_passes(module, name):
 
 @pytest.mark.parametrize("name", ["test_process", "test_measure"])
 def test_the_self_test_of_the_module_passes_on_a_right_result_only(module, analyzed, monkeypatch, name):
-    """The demo study takes the engine a minute, so here it gets a small study, and then one with a moved lesion."""
+    """Here the engine is replaced: it finds a small study, and then the same with a moved lesion."""
     study = _four_vessels(small_study())
     assert study.lesions[0].diameter_stenosis_percent >= 50.0
     found = [study]
@@ -296,7 +301,7 @@ def test_the_self_test_of_the_module_passes_on_a_right_result_only(module, analy
     labels[10:20, 10:20, 10:20] = 1
     lumen = LabelMap(labels, study.volume.ijk_to_ras, {1: "Coronary lumen"})
     phantom = types.SimpleNamespace(volume=study.volume, truth=study, lumen=lumen)
-    monkeypatch.setattr(module.StenosisDetectionTest, "_demoPhantom", staticmethod(lambda: phantom))
+    monkeypatch.setattr(module.StenosisDetectionTest, "_phantom", staticmethod(lambda: phantom))
     assert _self_test(module, name) == []
     right, anterior, superior = study.lesions[0].position_ras
     moved = dataclasses.replace(study.lesions[0], position_ras=(right, anterior, superior + 3.5))
@@ -318,4 +323,39 @@ def _four_vessels(study):
 
 def test_every_self_test_is_tried_here(module):
     names = [name for name in dir(module.StenosisDetectionTest) if name.startswith("test")]
-    assert sorted(names) == ["test_cancel", "test_measure", "test_process", "test_refusal"]
+    assert sorted(names) == SELF_TESTS
+
+
+def test_slicer_finds_the_self_test_by_the_name_of_the_module(module):
+    """As ctest does, by unittest, and as "Reload and Test" does, by the name of the class."""
+    suite = unittest.TestLoader().loadTestsFromName("StenosisDetection")
+    found = [test.id().rpartition(".")[2] for tests in suite for test in tests]
+    assert sorted(found) == SELF_TESTS
+    assert isinstance(module.StenosisDetectionTest(), unittest.TestCase)
+
+
+@pytest.fixture
+def forgotten_library():
+    """Forget the library as `onReload` does; afterwards the other tests have theirs again."""
+
+    def forget():
+        names = [name for name in sys.modules if name.partition(".")[0] == "StenosisDetectionLib"]
+        return {name: sys.modules.pop(name) for name in names}
+
+    before = forget()
+    yield
+    forget()
+    sys.modules.update(before)
+
+
+def test_a_reloaded_module_imports_a_new_library(module, forgotten_library, monkeypatch):
+    path = list(sys.path)
+    specification = importlib.util.spec_from_file_location("StenosisDetection", module.__file__)
+    reloaded = importlib.util.module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, "StenosisDetection", reloaded)
+    specification.loader.exec_module(reloaded)
+    assert reloaded.InputError is not module.InputError
+    assert reloaded.StenosisDetectionTest is not module.StenosisDetectionTest
+    with pytest.raises(reloaded.InputError, match="empty"):
+        reloaded.StenosisDetectionLogic().process(None)
+    assert sys.path == path

@@ -13,7 +13,8 @@ import pytest
 from studies import small_study
 
 from StenosisDetectionLib.errors import InputError
-from StenosisDetectionLib.gui import texts
+from StenosisDetectionLib.gui import sample_data, texts
+from StenosisDetectionLib.gui.sample_data import add_demo_volume
 from StenosisDetectionLib.progress import Progress
 
 MODULE = conftest.REPOSITORY / "StenosisDetection" / "StenosisDetection.py"
@@ -141,6 +142,16 @@ def test_a_loaded_volume_is_chosen_on_entering(panel):
     assert panel.ui.inputVolumeSelector.currentNode() is volume_node
 
 
+def test_a_label_map_is_not_chosen_as_volume(panel):
+    import slicer
+
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Labels")
+    volume_node = _add_volume()
+    panel.exit()
+    panel.enter()
+    assert panel._parameterNode.inputVolume is volume_node
+
+
 def test_apply_analyzes_in_the_background_and_shows_the_result(panel, pipeline, tmp_path):
     import slicer
 
@@ -186,7 +197,7 @@ def test_the_options_come_from_the_panel(panel, pipeline):
     assert options.device == "cpu"
     assert options.model == panel.ui.modelComboBox.currentData
     # The device is remembered by the application, the model by the scene.
-    panel._fillDevices()
+    panel._choices.fill_devices()
     assert panel.ui.deviceComboBox.currentData == "cpu"
     assert panel._parameterNode.parameterNode.GetParameter("device") == ""
 
@@ -370,7 +381,7 @@ def test_the_demo_study_is_computed_and_shown(module, demo):
     import slicer
 
     layers = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
-    node = module.addDemoVolume()
+    node = add_demo_volume()
     assert slicer.util.arrayFromVolume(node).shape == small_study().volume.voxels.shape
     assert layers.GetBackgroundVolumeID() == node.GetID()
 
@@ -396,7 +407,7 @@ def test_the_demo_study_can_be_cancelled(module, demo, monkeypatch):
             reached.append(1)
 
     monkeypatch.setattr(phantom, "demo_study", endless)
-    assert module.addDemoVolume() is None
+    assert add_demo_volume() is None
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
 
 
@@ -410,8 +421,8 @@ def test_the_demo_study_is_offered_as_sample_data(module, monkeypatch):
         registerCustomSampleDataSource=lambda **source: offered.update(source),
     )
     monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
-    monkeypatch.setattr(module, "addDemoVolume", lambda: "added")
-    module.registerSampleData()
+    monkeypatch.setattr(sample_data, "add_demo_volume", lambda: "added")
+    sample_data.register_sample_data()
     assert offered["category"] == "StenosisDetection"
     # The data source checks that its lists have one length; nothing is downloaded.
     assert offered["uris"] == offered["fileNames"] == offered["nodeNames"] == []
@@ -447,10 +458,10 @@ def test_parameters_of_the_ui_file_exist(module):
 
 
 def test_the_application_has_every_name_the_module_uses(table):
-    tree = ast.parse(MODULE.read_text(encoding="utf-8"))
     used = {
         node.attr
-        for node in ast.walk(tree)
+        for path in (MODULE, *(conftest.REPOSITORY / "StenosisDetectionLib" / "gui").glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Attribute)
         and ast.unparse(node.value) == "slicer.app"

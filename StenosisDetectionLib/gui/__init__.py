@@ -1,4 +1,5 @@
-"""What the Slicer panel needs and that can be tested without it: the background worker and the texts it shows.
+"""What the Slicer panel is made of: the background worker, the sections of the panel, its texts, its self test.
 
-Nothing here imports Qt or Slicer; the panel itself is `StenosisDetection/StenosisDetection.py`.
+Slicer and Qt are imported inside functions only, so that all but the self test can be imported anywhere. The panel
+itself is `StenosisDetection/StenosisDetection.py`.
 """

@@ -23,9 +23,8 @@ from .texts import (
 class ResultsView:
     """Shows one study and calls `on_lesion` with the position of the lesion that the user chooses."""
 
-    def __init__(self, ui: Any, no_result: str, on_lesion: Callable[[tuple[float, float, float]], None]) -> None:
+    def __init__(self, ui: Any, on_lesion: Callable[[tuple[float, float, float]], None]) -> None:
         self._ui = ui
-        self._no_result = no_result
         self._on_lesion = on_lesion
         self._rows: tuple[LesionRow, ...] = ()
         import qt
@@ -38,7 +37,9 @@ class ResultsView:
 
     def clear(self) -> None:
         """Show that there is no result."""
-        self._ui.cadRadsLabel.text = self._no_result
+        from slicer.i18n import tr as _
+
+        self._ui.cadRadsLabel.text = _("No result yet.")
         self._ui.summaryLabel.visible = False
         self._show_warnings(())
         self._fill(())

@@ -10,10 +10,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import StenosisDetectionError
+from ..errors import StenosisDetectionError, error_line
 from ..progress import ProgressCallback
 from ..study import StudyResult
-from .texts import elapsed_text, error_line
+from .texts import elapsed_text
 from .worker import YIELD_SECONDS, Worker
 
 LONGEST_WAIT_S = 60.0
@@ -23,11 +23,10 @@ LONGEST_WAIT_S = 60.0
 class RunView:
     """Runs one piece of work at a time and shows how far it is."""
 
-    def __init__(self, ui: Any, translate: Callable[[str], str], on_end: Callable[[Worker[StudyResult]], None]) -> None:
+    def __init__(self, ui: Any, on_end: Callable[[Worker[StudyResult]], None]) -> None:
         import qt
 
         self._ui = ui
-        self._translate = translate
         self._on_end = on_end
         self._worker: Worker[StudyResult] | None = None
         self._stage = ""
@@ -51,9 +50,11 @@ class RunView:
 
     def start(self, work: Callable[[ProgressCallback], StudyResult]) -> None:
         """Run `work` in the background; it must touch neither Qt nor MRML."""
+        from slicer.i18n import tr as _
+
         self._stage = ""
         self._ui.progressBar.value = 0
-        self._ui.stageLabel.text = self._translate("Starting")
+        self._ui.stageLabel.text = _("Starting")
         self._ui.elapsedLabel.text = elapsed_text(0.0)
         self._ui.progressFrame.visible = True
         self._worker = Worker(work)
@@ -62,9 +63,11 @@ class RunView:
 
     def cancel(self) -> None:
         """Ask the work to stop and return at once; `on_end` follows when it has."""
+        from slicer.i18n import tr as _
+
         if self._worker is not None:
             self._worker.cancel()
-            self._ui.stageLabel.text = self._translate("Cancelling")
+            self._ui.stageLabel.text = _("Cancelling")
 
     def stop(self) -> bool:
         """Cancel the work, wait for it and drop it; return whether there was any. Touches no widget."""

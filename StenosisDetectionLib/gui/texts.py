@@ -1,13 +1,12 @@
-"""What the panel shows of a study and of an error, as plain texts and numbers.
+"""What the panel shows of a study, as plain texts and numbers.
 
-In: a `StudyResult` or an exception. Out: rows and lines. Numbers have the decimals a reader can use; the tables in
+In: a `StudyResult`. Out: rows and lines. Numbers have the decimals a reader can use; the tables in
 the scene and the files have all of them.
 """
 
 import math
 from dataclasses import dataclass
 
-from ..errors import StenosisDetectionError
 from ..study import Lesion, StudyResult
 from ..writing.wording import flag_words, interval_percent, probability, segment_words, stenosis_percent
 
@@ -75,15 +74,6 @@ def summary_line(study: StudyResult) -> str:
 def warning_lines(study: StudyResult) -> tuple[str, ...]:
     """Return what limits the study, each warning once."""
     return tuple(dict.fromkeys((*study.volume.warnings, *study.quality.warnings)))
-
-
-def error_line(error: BaseException) -> str:
-    """Return one line on an error: its own message where it was written for the user, else its kind and message."""
-    message = " ".join(str(error).split())
-    if isinstance(error, StenosisDetectionError):
-        return message
-    kind = type(error).__name__
-    return f"Unexpected error ({kind}: {message})" if message else f"Unexpected error ({kind})"
 
 
 def elapsed_text(seconds: float) -> str:

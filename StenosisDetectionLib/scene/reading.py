@@ -36,6 +36,15 @@ def volume_of_node(volume_node: Any) -> CTVolume:
     return CTVolume(voxels, _array(matrix), source_format="Slicer")
 
 
+def modality_of_node(volume_node: Any) -> str:
+    """Return the DICOM modality that the subject hierarchy has of a volume node in a scene, "" when it has none."""
+    slicer = slicer_package()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume_node.GetScene())
+    item = hierarchy.GetItemByDataNode(volume_node)
+    attribute = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
+    return str(hierarchy.GetItemAttribute(item, attribute)) if item else ""
+
+
 def label_map_of_segmentation(segmentation_node: Any) -> LabelMap:
     """Return all segments of a segmentation node as one label map on the grid of its labelmaps.
 
