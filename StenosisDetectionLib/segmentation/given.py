@@ -35,16 +35,17 @@ def segmentation_from_labels(label_map: LabelMap, volume: CTVolume, aorta: Aorta
     ------
     InputError : the label map is empty, holds no lumen or does not overlap the volume.
     """
-    values = np.unique(label_map.labels)
-    values = values[values > 0]
-    if not len(values):
+    present = np.zeros(int(label_map.labels.max(initial=0)) + 1, dtype=bool)
+    present[label_map.labels] = True
+    names = {int(value): label_map.names.get(int(value), "").lower() for value in np.flatnonzero(present) if value > 0}
+    if not names:
         raise InputError("the segmentation is empty: give a label map with the coronary lumen in it")
-    names = {int(value): label_map.names.get(int(value), "").lower() for value in values}
-    aorta_values = [value for value, name in names.items() if "aort" in name]
+    # a segment of both, "coronary arteries and aorta", is split by thickness like one without a name
+    aorta_values = [value for value, name in names.items() if "aort" in name and "coronar" not in name]
     other_values = [value for value, name in names.items() if any(word in name for word in _NOT_LUMEN)]
     lumen_values = [value for value in names if value not in aorta_values and value not in other_values]
-    lumen = np.isin(label_map.labels, lumen_values)
-    own_aorta = np.isin(label_map.labels, aorta_values)
+    lumen = _labeled(label_map.labels, lumen_values, len(present))
+    own_aorta = _labeled(label_map.labels, aorta_values, len(present))
     if not lumen.any():
         raise InputError("the segmentation holds no coronary lumen: name its segments after vessels (LM, LAD, ...)")
     _check_overlap(lumen, label_map.ijk_to_ras, volume)
@@ -63,6 +64,13 @@ def segmentation_from_labels(label_map: LabelMap, volume: CTVolume, aorta: Aorta
             own_aorta = resample_mask(aorta.mask, aorta.ijk_to_ras, lumen.shape, matrix) & ~lumen
     flags = () if own_aorta.any() else ("aorta_not_found",)
     return LumenSegmentation(lumen, own_aorta, matrix, MODEL, flags)
+
+
+def _labeled(labels: np.ndarray, values: list[int], count: int) -> np.ndarray:
+    """Return the voxels whose label is one of `values`; labels are below `count`."""
+    wanted = np.zeros(count, dtype=bool)
+    wanted[values] = True
+    return np.asarray(wanted[labels])
 
 
 def _check_overlap(lumen: np.ndarray, ijk_to_ras: np.ndarray, volume: CTVolume) -> None:
