@@ -9,10 +9,10 @@ from StenosisDetectionLib.phantom.arteries import VEIN_DIAMETER_MM, cardiac_vein
 from StenosisDetectionLib.phantom.coronary_model import load_coronary_model
 from StenosisDetectionLib.phantom.curves import arc_length, tangents
 from StenosisDetectionLib.phantom.demo import LESIONS, NOISE_HU, PSF_SIGMA_MM, demo_study
-from StenosisDetectionLib.resources import resource_path
 from StenosisDetectionLib.phantom.mesh import TriangleMesh, cut_sections, split_long_edges
 from StenosisDetectionLib.phantom.pressing import press_lesions
 from StenosisDetectionLib.phantom.truth import LesionShape, VesselTruth, complete_diameter, lesion_truth
+from StenosisDetectionLib.resources import resource_path
 
 
 @pytest.fixture(scope="module")

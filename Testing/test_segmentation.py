@@ -11,6 +11,7 @@ from StenosisDetectionLib.errors import Cancelled, InputError, ModelError
 from StenosisDetectionLib.geometry import spacing_of, transform_points
 from StenosisDetectionLib.options import AnalysisOptions
 from StenosisDetectionLib.phantom import LesionShape, toy_study
+from StenosisDetectionLib.progress import no_report
 from StenosisDetectionLib.segmentation import find_aorta, segment, segmentation_from_labels
 from StenosisDetectionLib.segmentation.grow import grow_trees
 from StenosisDetectionLib.segmentation.tissue import chambers, distance_mm
@@ -159,9 +160,13 @@ def test_a_gap_is_bridged_only_along_the_vessel():
     tubular[19:22, 26:29, 20:100] = True  # 2.5 mm beside it: a vein
     seeds = np.zeros_like(tubular)
     seeds[19:22, 19:22, 5] = True
-    result = grow_trees(tubular, tubular, seeds, np.where(tubular, 0.95, 0.0), 0.5, lambda fraction, message: None)
+    plaque = np.zeros(tubular.shape)
+    plaque[18:23, 18:23, 50:62] = 0.3
+    result = grow_trees(tubular, tubular, seeds, np.where(tubular, 0.95, plaque), 0.5, no_report)
     assert result[18:23, 18:23, 5:110].any(axis=(0, 1)).all()
     assert not result[:, 25:].any()
+    only_fat_between = grow_trees(tubular, tubular, seeds, np.where(tubular, 0.95, 0.0), 0.5, no_report)
+    assert not only_fat_between[:, :, 50:].any()
 
 
 def test_chambers_are_thick():

@@ -13,11 +13,13 @@ from ..progress import StageReport
 SHORT_GAP_MM = 3.0
 """A vessel may be invisible over this length anywhere (a tight stenosis, a step between slabs)."""
 
-LONG_GAP_MM = 10.0
-"""A longer gap (an occlusion) is bridged only where both ends point at each other."""
+LONG_GAP_MM = 15.0
+"""A longer gap (an occlusion) is bridged only where both ends point at each other and not only fat lies between."""
 
 _DIRECTION_REACH_MM = 5.0
 _LEAST_CORE = 0.6
+_LARGEST_WIDENING = 4.0  # a piece so much thicker than the end it would continue is another vessel
+_LEAST_BETWEEN = 0.2  # plaque and vessel wall lie near 0.3, fat at 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ def grow_trees(
         if label in rooted or piece.extent_mm >= 5.0:
             pieces[int(label)] = piece
     report(0.4, "growing from the aortic root")
-    accepted, bridges = _link(pieces, [int(label) for label in rooted], report)
+    accepted, bridges = _link(pieces, [int(label) for label in rooted], intensity, spacing_mm, report)
     keep = np.zeros(count + 1, dtype=bool)
     keep[accepted] = True
     result = keep[labels]
@@ -82,7 +84,7 @@ def _piece(labels: np.ndarray, label: int, box: tuple[slice, ...], intensity: np
 
 
 def _link(
-    pieces: dict[int, _Piece], rooted: list[int], report: StageReport
+    pieces: dict[int, _Piece], rooted: list[int], intensity: np.ndarray, spacing: float, report: StageReport
 ) -> tuple[list[int], list[tuple[np.ndarray, np.ndarray]]]:
     """Return the labels reached from the rooted pieces, and the end points of the bridges over the gaps (mm)."""
     from scipy.spatial import cKDTree
@@ -97,7 +99,7 @@ def _link(
         found = []
         for label in waiting:
             for parent in front:
-                bridge = _bridge(pieces[parent], trees[parent], pieces[label], trees[label])
+                bridge = _bridge(pieces[parent], trees[parent], pieces[label], trees[label], intensity, spacing)
                 if bridge is not None:
                     found.append(label)
                     bridges.append(bridge)
@@ -108,7 +110,9 @@ def _link(
     return accepted, bridges
 
 
-def _bridge(parent: _Piece, parent_tree: object, piece: _Piece, tree: object) -> tuple[np.ndarray, np.ndarray] | None:
+def _bridge(
+    parent: _Piece, parent_tree: object, piece: _Piece, tree: object, intensity: np.ndarray, spacing: float
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the two ends of the gap between two pieces when the piece continues or branches from the parent."""
     low = np.maximum(parent.points.min(axis=0), piece.points.min(axis=0))
     high = np.minimum(parent.points.max(axis=0), piece.points.max(axis=0))
@@ -121,8 +125,10 @@ def _bridge(parent: _Piece, parent_tree: object, piece: _Piece, tree: object) ->
         return None
     end, start = piece.points[nearest], parent.points[index[nearest]]
     link = (end - start) / max(gap, 1e-6)
-    own = _direction(piece, tree, end)
-    theirs = _direction(parent, parent_tree, start)
+    own, own_size = _direction(piece, tree, end)
+    theirs, their_size = _direction(parent, parent_tree, start)
+    if own_size > _LARGEST_WIDENING * their_size:
+        return None
     along_own, along_theirs = abs(float(link @ own)), abs(float(link @ theirs))
     if piece.core < _LEAST_CORE:
         return None
@@ -130,19 +136,38 @@ def _bridge(parent: _Piece, parent_tree: object, piece: _Piece, tree: object) ->
         # a branch may leave its parent at any angle, but its own end points at the gap
         accept = along_own > 0.7 or (along_own > 0.45 and along_theirs > 0.6)
     else:
-        accept = along_own > 0.8 and along_theirs > 0.7 and piece.extent_mm > 10.0
+        straight = 0.9 if gap > 10.0 else 0.75
+        accept = (
+            min(along_own, along_theirs) > straight
+            and piece.extent_mm > 10.0
+            and _between(start, end, intensity, spacing) > _LEAST_BETWEEN
+        )
     return (start, end) if accept else None
 
 
-def _direction(piece: _Piece, tree: object, point: np.ndarray) -> np.ndarray:
-    """Return the unit vector along a piece near one of its points."""
+def _direction(piece: _Piece, tree: object, point: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the unit vector along a piece near one of its points, and the number of its voxels there."""
     near = piece.points[tree.query_ball_point(point, _DIRECTION_REACH_MM)]  # type: ignore[attr-defined]
     centered = near - near.mean(axis=0)
-    return np.asarray(np.linalg.eigh(centered.T @ centered)[1][:, -1])
+    return np.asarray(np.linalg.eigh(centered.T @ centered)[1][:, -1]), len(near)
+
+
+def _between(start_mm: np.ndarray, end_mm: np.ndarray, intensity: np.ndarray, spacing: float) -> float:
+    """Return the median along the line between two points of the brightest intensity within a voxel of it."""
+    voxels = _line(start_mm, end_mm, spacing)
+    inner = np.clip(voxels, 1, np.array(intensity.shape) - 2)
+    around = np.array(list(np.ndindex(3, 3, 3))) - 1
+    values = intensity[tuple((inner[:, None, :] + around[None]).reshape(-1, 3).T)]
+    return float(np.median(values.reshape(len(inner), -1).max(axis=1)))
 
 
 def _draw(mask: np.ndarray, start_mm: np.ndarray, end_mm: np.ndarray, spacing: float) -> None:
-    """Set the voxels on the straight line between two points, as a tube one voxel wide in every direction."""
+    """Set the voxels on the straight line between two points."""
+    mask[tuple(_line(start_mm, end_mm, spacing).T)] = True
+
+
+def _line(start_mm: np.ndarray, end_mm: np.ndarray, spacing: float) -> np.ndarray:
+    """Return the voxels (N, 3) on the straight line between two points in mm; neighbors touch."""
     steps = int(np.ceil(np.linalg.norm(end_mm - start_mm) / (0.4 * spacing))) + 1
     line = start_mm + np.linspace(0.0, 1.0, steps)[:, None] * (end_mm - start_mm)
-    mask[tuple(np.rint(line / spacing).astype(int).T)] = True
+    return np.asarray(np.rint(line / spacing).astype(int))
