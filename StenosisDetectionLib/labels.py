@@ -10,10 +10,12 @@ from .anatomy import AORTA, CALCIFIED_PLAQUE
 from .centerline import label_vessels
 from .geometry import spacing_of, transform_points
 from .lumen.attenuation import calcium_threshold_hu
+from .progress import no_report
 from .study import LabelMap
 
 if TYPE_CHECKING:
     from .lumen import VolumeSampler
+    from .progress import StageReport
     from .study import LumenSegmentation, VesselTree
 
 PLAQUE_REACH_MM = 2.0
@@ -26,9 +28,12 @@ def label_study(
     sampler: VolumeSampler,
     aorta_hu: float,
     noise_hu: float,
+    report: StageReport = no_report,
 ) -> LabelMap:
     """Return the labels 1 to n for the vessels in the order of the tree, n + 1 calcified plaque, n + 2 aorta."""
+    report(0.3, "labeling the vessels")
     vessels = label_vessels(segmentation, tree)
+    report(0.6, "labeling calcified plaque")
     labels, names = vessels.labels.copy(), dict(vessels.names)
     count = len(tree.vessels)
     plaque = _calcified_plaque(labels > 0, segmentation, sampler, float(calcium_threshold_hu(aorta_hu, noise_hu)))

@@ -107,8 +107,7 @@ def analyze(
         references = fit_references(tree, profiles)
         lesions = find_lesions(tree, profiles, references, smallest)
         patient, gaps = assess_patient(tree, profiles, references, lesions, smallest)
-        report(0.5, "labeling the vessels")
-        labels = label_study(lumen, tree, sampler, blood_hu, noise_hu)
+        labels = label_study(lumen, tree, sampler, blood_hu, noise_hu, report)
         report(1.0, "done")
 
     timing["total"] = time.perf_counter() - begin

@@ -6,6 +6,7 @@ connected wherever the tree is.
 
 import numpy as np
 
+from ..progress import StageReport, no_report
 from .branches import voxel_graph
 from .tissue import distance_mm
 
@@ -21,7 +22,12 @@ _SMALLEST_PART = 8
 
 
 def lumen_mask(
-    tree: np.ndarray, intensity: np.ndarray, smooth: np.ndarray, closed: np.ndarray, spacing_mm: float
+    tree: np.ndarray,
+    intensity: np.ndarray,
+    smooth: np.ndarray,
+    closed: np.ndarray,
+    spacing_mm: float,
+    report: StageReport = no_report,
 ) -> np.ndarray:
     """Return the voxels at and within 1 mm of the tree that are brighter than `LUMEN_PART` of the local contrast.
 
@@ -43,17 +49,21 @@ def lumen_mask(
     box = tuple(
         slice(max(a - margin, 0), b + margin + 1) for a, b in zip(where.min(axis=0), where.max(axis=0), strict=True)
     )
+    report(0.0, "outlining the lumen")
     core, own, outside = tree[box] & ~closed[box], np.minimum(smooth[box], 1.1), closed[box]
     near = distance_mm(core, spacing_mm)
     level = ndimage.maximum_filter(np.where(core, own, 0.0), size=2 * round(_LEVEL_RADIUS_MM / spacing_mm) + 1)
+    report(0.3, "outlining the lumen")
     around = ((near > _LARGEST_STEP_MM) & ~outside).astype(np.float32)
     sigma = _SURROUNDINGS_SIGMA_MM / spacing_mm
     weight = ndimage.gaussian_filter(around, sigma)
     background = ndimage.gaussian_filter(np.clip(intensity[box], 0.0, 0.7) * around, sigma) / np.maximum(weight, 1e-4)
+    report(0.6, "outlining the lumen")
     background = np.where(weight > 1e-3, background, _SURROUNDINGS_LEVEL)
     threshold = LUMEN_PART * level + (1.0 - LUMEN_PART) * background
     allowed = (near <= _LARGEST_STEP_MM) & ~outside & (intensity[box] > threshold)
     filled = ndimage.binary_propagation(core & allowed, mask=allowed)
+    report(0.8, "outlining the lumen")
     result = np.zeros(tree.shape, dtype=bool)
     result[box] = _connected(core, filled, own, spacing_mm)
     return result

@@ -70,8 +70,14 @@ def segment_vesselness(
     )
     report(0.8, "cutting veins and leaks")
     tree = _pruned(grown, seeds, smooth, thick & ~aorta_mask, spacing)
-    report(0.9, "outlining the lumen")
-    lumen = lumen_mask(tree, intensity, smooth, thick | aorta_mask, spacing)
+    lumen = lumen_mask(
+        tree,
+        intensity,
+        smooth,
+        thick | aorta_mask,
+        spacing,
+        lambda fraction, message: report(0.88 + 0.12 * fraction, message),
+    )
     flags = aorta.flags if lumen.any() else (*aorta.flags, "no_coronary_artery")
     return _cropped(lumen, aorta_mask, grid, model, flags)
 

@@ -44,7 +44,7 @@ def branching_mask(tree: VesselTree, vessel: Vessel) -> np.ndarray:
     """Return which points of a vessel lie so near a branching point that its flare widens them.
 
     Reach: 1.5 parent radii (at least 1.5 mm) along the main vessel, 2.25 parent radii (at least 2.5 mm) at the start
-    of a branch (method brief, 3.6).
+    of a branch, where the flare has faded below 5 %.
     """
     along = vessel.distance_mm
     mask = np.zeros(len(along), dtype=bool)
