@@ -18,7 +18,6 @@ LONG_GAP_MM = 15.0
 
 _DIRECTION_REACH_MM = 5.0
 _LEAST_CORE = 0.6
-_LARGEST_WIDENING = 4.0  # a piece so much thicker than the end it would continue is another vessel
 _LEAST_BETWEEN = 0.2  # plaque and vessel wall lie near 0.3, fat at 0
 
 
@@ -125,10 +124,8 @@ def _bridge(
         return None
     end, start = piece.points[nearest], parent.points[index[nearest]]
     link = (end - start) / max(gap, 1e-6)
-    own, own_size = _direction(piece, tree, end)
-    theirs, their_size = _direction(parent, parent_tree, start)
-    if own_size > _LARGEST_WIDENING * their_size:
-        return None
+    own = _direction(piece, tree, end)
+    theirs = _direction(parent, parent_tree, start)
     along_own, along_theirs = abs(float(link @ own)), abs(float(link @ theirs))
     if piece.core < _LEAST_CORE:
         return None
@@ -145,11 +142,11 @@ def _bridge(
     return (start, end) if accept else None
 
 
-def _direction(piece: _Piece, tree: object, point: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the unit vector along a piece near one of its points, and the number of its voxels there."""
+def _direction(piece: _Piece, tree: object, point: np.ndarray) -> np.ndarray:
+    """Return the unit vector along a piece near one of its points."""
     near = piece.points[tree.query_ball_point(point, _DIRECTION_REACH_MM)]  # type: ignore[attr-defined]
     centered = near - near.mean(axis=0)
-    return np.asarray(np.linalg.eigh(centered.T @ centered)[1][:, -1]), len(near)
+    return np.asarray(np.linalg.eigh(centered.T @ centered)[1][:, -1])
 
 
 def _between(start_mm: np.ndarray, end_mm: np.ndarray, intensity: np.ndarray, spacing: float) -> float:
