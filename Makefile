@@ -28,5 +28,5 @@ $(READY): pyproject.toml Testing/constraints.txt
 		{ echo "error: Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 demo" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint Testing/constraints.txt --editable ".[scene,test]"
+	$(BIN)/python -m pip install --quiet --constraint Testing/constraints.txt --editable ".[test]"
 	touch $@

@@ -118,7 +118,7 @@ def test_scenes_are_independent_and_freed(study):
 
 def test_missing_slicer_core_is_one_line_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "slicer", None)
-    with pytest.raises(StenosisDetectionError, match=r'pip install "StenosisDetectionLib\[scene\]"') as error:
+    with pytest.raises(StenosisDetectionError, match=r'pip install "slicer-core>=5\.12,<5\.13"') as error:
         create_scene()
     assert "\n" not in str(error.value)
 

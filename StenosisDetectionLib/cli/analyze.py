@@ -6,6 +6,7 @@ the path of its report.json.
 """
 
 import argparse
+import importlib.util
 import math
 import signal
 import sys
@@ -81,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _checked_options(arguments: argparse.Namespace) -> AnalysisOptions:
     """Return the options of the request, after checking all that can be checked before the work starts."""
     from ..devices import resolve_device
+    from ..scene.application import slicer_package
     from ..segmentation.models import get_model
 
     options = AnalysisOptions(
@@ -89,6 +91,8 @@ def _checked_options(arguments: argparse.Namespace) -> AnalysisOptions:
     if arguments.segmentation is not None and len(arguments.input) > 1:
         raise InputError("--segmentation belongs to one study: give one input, or analyze the others without it")
     get_model(options.model)
+    if importlib.util.find_spec("slicer") is None:
+        slicer_package()  # raises what to do: better before the work than after it
     if options.device != "auto":  # which always finds one, but takes seconds to load torch
         resolve_device(options.device)
     return options

@@ -32,7 +32,7 @@ def slicer_package() -> Any:
         slicer.vtkMRMLScene  # noqa: B018 - an unrelated package may have the same name
     except (ModuleNotFoundError, AttributeError) as error:
         raise StenosisDetectionError(
-            'MRML is not available, so no Slicer scene can be made: pip install "StenosisDetectionLib[scene]"'
+            'MRML is not available, so no Slicer scene can be made: pip install "slicer-core>=5.12,<5.13"'
         ) from error
     except ImportError as error:
         reason = str(error).splitlines()[0]
