@@ -1,5 +1,6 @@
 """The command line: exit statuses, messages, output folder, progress and interrupts."""
 
+import importlib.util
 import json
 import os
 import re
@@ -227,6 +228,16 @@ def test_anything_else_is_1_and_the_log_has_the_account_without_the_message(fake
     assert "ZeroDivisionError" in log and "cli/analyze.py line" in log and __version__ in log
     assert "Doe" not in log and str(Path(__file__).parent) not in log
     assert names(tmp_path) == {"state"}
+
+
+def test_missing_mrml_is_said_before_the_work(fake, capsys, monkeypatch, tmp_path):
+    pipeline = fake(small_study())
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "slicer" else find_spec(name))
+    monkeypatch.setitem(sys.modules, "slicer", None)
+    assert main(["analyze", "x.nrrd", "--output", str(tmp_path / "out"), "--quiet"]) == 1
+    assert "pip install" in error_line(capsys.readouterr())
+    assert pipeline.calls == []
 
 
 def test_verbose_shows_the_traceback(fake, capsys, tmp_path):

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import Cancelled, InputError, ModelError
+from ..errors import Cancelled, InputError, ModelError, StenosisDetectionError
 from ..version import __version__
 
 DONE = 0
@@ -38,12 +38,12 @@ def failure(error: BaseException, verbose: bool = False, where: str = "") -> int
     where : base name of the input, for a run over several.
     """
     prefix = f"{where}: " if where and where not in str(error) else ""
-    if isinstance(error, InputError | ModelError):
-        print(f"error: {prefix}{_one_line(error)}", file=sys.stderr)
-        return UNUSABLE
     if isinstance(error, Cancelled | KeyboardInterrupt):
         print("cancelled", file=sys.stderr)
         return CANCELLED
+    if isinstance(error, StenosisDetectionError):
+        print(f"error: {prefix}{_one_line(error)}", file=sys.stderr)
+        return UNUSABLE if isinstance(error, InputError | ModelError) else UNEXPECTED
     if verbose:
         traceback.print_exception(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
