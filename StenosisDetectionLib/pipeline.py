@@ -29,9 +29,9 @@ from .study import CTVolume, LabelMap, Quality, StudyResult
 from .version import __version__
 
 TYPICAL_NOISE_HU = 30.0
-"""Stands in for the noise where no aorta was found to measure it in."""
+"""Stands in for the noise in HU where neither an aorta nor soft tissue was found to measure it in."""
 
-_NO_AORTA = "the ascending aorta was not found: noise is assumed, and contrast is that of the brightest blood"
+_NO_AORTA = "the ascending aorta was not found: noise and contrast are estimated from other tissue"
 
 _STAGES = {
     "aorta": (0.0, 0.12),
@@ -87,7 +87,7 @@ def analyze(
         aorta = find_aorta(volume, report)
         # A given lumen shows the contrast itself, even where the aorta lies outside of the volume.
         contrast_warnings = check_contrast(aorta.attenuation_hu) if segmentation is None else ()
-        noise_hu = TYPICAL_NOISE_HU if aorta.noise_hu is None else aorta.noise_hu
+        noise_hu = aorta.noise_hu if np.isfinite(aorta.noise_hu) else TYPICAL_NOISE_HU
     with stage("segmentation") as report:
         if segmentation is None:
             lumen = segment(volume, aorta, options, device, report)
