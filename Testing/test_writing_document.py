@@ -228,3 +228,14 @@ def test_text_is_the_same_each_time_and_readable():
     assert "-0.0," not in text
     assert max(len(number) for number in re.findall(r"\d+\.(\d+)", text)) <= 6
     assert text.endswith("}\n") and text.count("\n") < 300
+
+
+def test_what_limits_tree_and_vessels_is_among_the_warnings(schema):
+    study = small_study()
+    first = replace(study.tree.vessels[0], flags=("bridged",))
+    tree = replace(study.tree, vessels=(first, *study.tree.vessels[1:]), flags=("right_not_found",))
+    document = report_document(replace(study, tree=tree))
+    warnings = document["quality"]["warnings"]
+    assert any(w.startswith("no right coronary artery") for w in warnings)
+    assert any(w.startswith(f"{first.name}: a gap") for w in warnings)
+    jsonschema.validate(document, schema)

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
-from ..study import Lesion, LumenProfile, Patient, Quality, ReferenceProfile, StudyResult, Vessel, VesselSegment
+from ..study import Lesion, LumenProfile, Patient, ReferenceProfile, StudyResult, Vessel, VesselSegment
+from .wording import study_notes
 
 SCHEMA = "stenosis-detection/report/1"
 """The name and version of the form of report.json."""
@@ -33,7 +34,7 @@ def report_document(study: StudyResult) -> dict[str, Any]:
         ],
         "lesions": [_lesion(lesion) for lesion in study.lesions],
         "patient": _patient(study.patient),
-        "quality": _quality(study.quality),
+        "quality": _quality(study),
         "timing_s": _timing(study),
     }
 
@@ -162,12 +163,13 @@ def _patient(patient: Patient) -> dict[str, Any]:
     }
 
 
-def _quality(quality: Quality) -> dict[str, Any]:
+def _quality(study: StudyResult) -> dict[str, Any]:
+    quality = study.quality
     return {
         "noise_hu": rounded(quality.noise_hu, 1),
         "aorta_hu": rounded(quality.aorta_hu, 1),
         "psf_sigma_mm": None if quality.psf_sigma_mm is None else _list(quality.psf_sigma_mm, 3),
-        "warnings": list(quality.warnings),
+        "warnings": [*quality.warnings, *study_notes(study)],
     }
 
 

@@ -81,7 +81,7 @@ def report_page(study: StudyResult) -> str:
         grades=wording.grade_ranges(),
         segment_count=len(SEGMENTS),
         cad_rads=wording.cad_rads_words(study.patient),
-        notes=[wording.flag_words(flag) for flag in (*study.segmentation.flags, *study.tree.flags)],
+        notes=wording.study_notes(study),
         smallest_lesion_percent=DETECTION_PERCENT,
         ignored_end_mm=IGNORED_END_MM,
         lesions=[_lesion_figure(study, lesion) for lesion in study.lesions],

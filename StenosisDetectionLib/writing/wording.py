@@ -7,7 +7,7 @@ import math
 
 from ..anatomy import SEGMENTS
 from ..stenosis.grades import GRADES, grade_of
-from ..study import Patient
+from ..study import Patient, StudyResult
 
 UNKNOWN = "–"
 
@@ -29,6 +29,20 @@ FLAGS = {
     "aorta_not_found": "the aorta was not found",
     "aortic_root_incomplete": "the aortic root is not complete in the image",
     "no_contrast": "no contrast agent was found in the aorta",
+    "no_coronary_artery": "no coronary artery was found on the aorta",
+    "no_lumen": "the segmentation holds no lumen",
+    "no_vessel": "the segmentation holds nothing that has the shape of a vessel",
+    "lumen_too_large": "the segmentation is too large for coronary arteries",
+    "left_not_found": "no left coronary artery was found: it may lie outside of the image",
+    "right_not_found": "no right coronary artery was found: it may lie outside of the image",
+    "no_left_main": "the left main coronary artery was not found",
+    "separate_left_ostia": "LAD and LCX begin at the aorta separately",
+    "common_ostium": "left and right coronary artery begin at one place",
+    "trees_touch": "the left and the right tree touch: names and ends there are uncertain",
+    "ostium_estimated": "the ostium is estimated: the aorta was not found there",
+    "ostium_gap": "the vessel begins at a distance from the aorta",
+    "pieces_without_ostium": "parts of the segmentation have no way to an ostium and were left out",
+    "bridged": "a gap without visible lumen was bridged: an occlusion or an artefact is possible",
 }
 """The flags of lesions, vessels and the study in words; any other flag is shown with its underscores as spaces."""
 
@@ -98,6 +112,13 @@ def probability(value: float | None) -> str:
 def flag_words(flag: str) -> str:
     """Return a flag as words."""
     return FLAGS.get(flag, flag.replace("_", " "))
+
+
+def study_notes(study: StudyResult) -> list[str]:
+    """Return what limits the study or one of its vessels, a line each."""
+    notes = [flag_words(flag) for flag in (*study.segmentation.flags, *study.tree.flags)]
+    notes += [f"{vessel.name}: {flag_words(flag)}" for vessel in study.tree.vessels for flag in vessel.flags]
+    return list(dict.fromkeys(notes))
 
 
 def reference_words(method: str) -> str:
