@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .anatomy import vessel_definition
-from .study import Lesion, LumenProfile, ReferenceProfile, StudyResult, Vessel, VesselTree
+from .stenosis.patient import territory_of
+from .study import Lesion, LumenProfile, ReferenceProfile, StudyResult, Vessel
 
 Row = dict[str, str | int | float | None]
 """A row of a table by column name."""
@@ -98,17 +99,6 @@ def vessel_rows(study: StudyResult) -> list[Row]:
     ]
 
 
-def territory_of(tree: VesselTree, vessel: Vessel) -> str:
-    """Return the main vessel (LM, LAD, LCX, RCA) whose territory a vessel supplies; empty when it cannot be told.
-
-    A branch without a territory of its own has that of the nearest ancestor which has one.
-    """
-    territory = vessel_definition(vessel.name).territory
-    if territory or vessel.parent is None:
-        return territory
-    return territory_of(tree, tree.vessel(vessel.parent))
-
-
 def _lesion_values(lesion: Lesion) -> dict[str, object]:
     low, high = lesion.diameter_stenosis_interval_90
     right, anterior, superior = lesion.position_ras
@@ -140,7 +130,7 @@ def _vessel_values(
         "vessel": vessel.name,
         "full_name": vessel_definition(vessel.name).full_name,
         "parent": vessel.parent or "",
-        "territory": territory_of(study.tree, vessel),
+        "territory": territory_of(study.tree, vessel.name),
         "segments": " ".join(str(segment.number) for segment in vessel.segments),
         "length_mm": vessel.length_mm,
         "mean_lumen_diameter_mm": diameter.mean() if diameter.size else None,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from studies import small_study
 
-from StenosisDetectionLib.rows import LESION_COLUMNS, VESSEL_COLUMNS, lesion_rows, territory_of, vessel_rows
+from StenosisDetectionLib.rows import LESION_COLUMNS, VESSEL_COLUMNS, lesion_rows, vessel_rows
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(LESION_COLUMNS, lesion_rows), (VESSEL_COLUMNS, vessel_rows)])
@@ -61,12 +61,3 @@ def test_vessel_without_measurements_has_no_numbers_and_no_grade():
     row = vessel_rows(dataclasses.replace(study, profiles=(profile, *study.profiles[1:])))[0]
     assert row["grade"] == "" and row["measured_percent"] == 0.0
     assert row["mean_lumen_diameter_mm"] is None and row["lumen_volume_mm3"] is None
-
-
-def test_territory_of_an_unlisted_branch_is_that_of_its_parent():
-    study = small_study()
-    lad = study.tree.vessel("LAD")
-    branch = dataclasses.replace(lad, name="branch 7", parent="LAD")
-    tree = dataclasses.replace(study.tree, vessels=(*study.tree.vessels, branch))
-    assert territory_of(tree, branch) == "LAD"
-    assert territory_of(tree, dataclasses.replace(branch, parent=None)) == ""

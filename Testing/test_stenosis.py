@@ -238,6 +238,13 @@ def test_a_left_posterior_descending_artery_counts_to_the_circumflex() -> None:
     assert territory_of(tree, "RI") == "LCX"
 
 
+def test_a_branch_without_a_rule_belongs_to_its_parent() -> None:
+    lad, stray = vessel_of("LAD", 60, 1.5), vessel_of("branch1", 30, 1)
+    tree = VesselTree((lad, vessel_of("D7", 30, 1, "LAD", 20.0), stray))
+    assert territory_of(tree, "D7") == "LAD"
+    assert territory_of(tree, "branch1") == ""
+
+
 def test_a_missing_main_vessel_makes_the_study_nondiagnostic_unless_disease_is_seen() -> None:
     tree, profiles, references, _, _ = patient_of({})
     keep = [i for i, v in enumerate(tree.vessels) if v.name not in ("RCA", "PDA")]

@@ -28,15 +28,14 @@ _CALCIUM_MM2, _CALCIUM_MM = 0.5, 1.0
 
 
 def territory_of(tree: VesselTree, name: str) -> str:
-    """Return the territory LM, LAD, LCX or RCA of a vessel: a posterior branch belongs to the vessel that gives it."""
+    """Return the territory LM, LAD, LCX or RCA that a vessel belongs to; empty when it cannot be told.
+
+    Posterior branches belong to the vessel that gives them, whichever that is, and so do branches without a rule.
+    """
     vessel = tree.vessel(name)
-    while vessel.parent is not None and vessel.name not in ("LM", *MAIN_VESSELS):
-        if vessel.parent == "LM":
-            break
-        vessel = tree.vessel(vessel.parent)
-    if vessel.name in ("LM", *MAIN_VESSELS):
-        return vessel.name
-    return vessel_definition(vessel.name).territory or "LAD"
+    while vessel.parent not in (None, "LM") and vessel.name not in ("LM", *MAIN_VESSELS):
+        vessel = tree.vessel(str(vessel.parent))
+    return vessel_definition(vessel.name).territory
 
 
 def assess_patient(
@@ -52,13 +51,17 @@ def assess_patient(
         return Patient(None, text, None, None, tree.dominance), (text,)
     stenosis: dict[str, float] = {}
     for lesion in lesions:
-        territory = territory_of(tree, lesion.vessel)
+        # Where the territory cannot be told the lesion still counts, as one more of the largest territory.
+        territory = territory_of(tree, lesion.vessel) or "LAD"
         stenosis[territory] = max(stenosis.get(territory, 0.0), lesion.diameter_stenosis_percent)
     calcified = _calcified_segments(tree, profiles)
     involved = {lesion.segment for lesion in lesions} | calcified
     missing = [name for name in MAIN_VESSELS if all(vessel.name != name for vessel in tree.vessels)]
-    unassessed = _unassessed_segments(tree, profiles, references, minimum_reference_diameter_mm)
-    hidden = _hidden_segments(tree, profiles, references, minimum_reference_diameter_mm)
+    segments = list(_graded_segments(tree, profiles, references, minimum_reference_diameter_mm))
+    unassessed = [name for name, quality, known in segments if _mostly_unmeasured(quality, known)]
+    hidden = [
+        name for name, quality, _ in segments if (quality == "calcium").sum() * CENTERLINE_SPACING_MM >= HIDDEN_MM
+    ]
     result = cad_rads(
         stenosis,
         plaque=bool(involved),
@@ -111,29 +114,7 @@ def _graded_segments(
             yield name, np.array(profile.quality)[own], known[own]
 
 
-def _unassessed_segments(
-    tree: VesselTree,
-    profiles: tuple[LumenProfile, ...],
-    references: tuple[ReferenceProfile, ...],
-    minimum_reference_mm: float,
-) -> list[str]:
-    """Return the segments wide enough to be graded of which more than half could not be measured."""
-    return [
-        name
-        for name, quality, known in _graded_segments(tree, profiles, references, minimum_reference_mm)
-        if len(quality) * CENTERLINE_SPACING_MM >= 5.0 and (np.isin(quality, _UNASSESSED) | ~known).mean() > 0.5
-    ]
-
-
-def _hidden_segments(
-    tree: VesselTree,
-    profiles: tuple[LumenProfile, ...],
-    references: tuple[ReferenceProfile, ...],
-    minimum_reference_mm: float,
-) -> list[str]:
-    """Return the segments in which calcium hides the lumen over `HIDDEN_MM` or more."""
-    return [
-        name
-        for name, quality, _ in _graded_segments(tree, profiles, references, minimum_reference_mm)
-        if (quality == "calcium").sum() * CENTERLINE_SPACING_MM >= HIDDEN_MM
-    ]
+def _mostly_unmeasured(quality: np.ndarray, reference_known: np.ndarray) -> bool:
+    """Return whether a segment of at least 5 mm could not be measured over more than half of its length."""
+    failed = np.isin(quality, _UNASSESSED) | ~reference_known
+    return len(quality) * CENTERLINE_SPACING_MM >= 5.0 and bool(failed.mean() > 0.5)
