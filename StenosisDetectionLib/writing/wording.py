@@ -116,7 +116,9 @@ def flag_words(flag: str) -> str:
 
 def study_notes(study: StudyResult) -> list[str]:
     """Return what limits the study or one of its vessels, a line each."""
-    notes = [flag_words(flag) for flag in (*study.segmentation.flags, *study.tree.flags)]
+    # That the aorta is missing is among the warnings of the image already.
+    flags = [flag for flag in (*study.segmentation.flags, *study.tree.flags) if flag != "aorta_not_found"]
+    notes = [flag_words(flag) for flag in flags]
     notes += [f"{vessel.name}: {flag_words(flag)}" for vessel in study.tree.vessels for flag in vessel.flags]
     return list(dict.fromkeys(notes))
 
