@@ -49,3 +49,8 @@ def grid_corners_ras(shape_kji: tuple[int, int, int], ijk_to_ras: np.ndarray) ->
     size = np.array(shape_kji[::-1]) - 1
     corners = np.array(np.meshgrid(*[(0, n) for n in size], indexing="ij")).reshape(3, -1).T
     return transform_points(ijk_to_ras, corners)
+
+
+def arc_length(points: np.ndarray) -> np.ndarray:
+    """Return the distance (N,) of each point of a polyline (N, 3) from its first, along the line."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])

@@ -72,3 +72,8 @@ def stage_report(callback: ProgressCallback | None, stage: str, start: float, en
             callback(Progress(stage, start + (end - start) * min(max(fraction, 0.0), 1.0), message))
 
     return report
+
+
+def part_of(report: StageReport, start: float, end: float) -> StageReport:
+    """Return a report of work that is the part `start` to `end` of what `report` tells of."""
+    return lambda fraction, message: report(start + (end - start) * fraction, message)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from StenosisDetectionLib.errors import InputError
-from StenosisDetectionLib.geometry import transform_points
+from StenosisDetectionLib.geometry import arc_length, transform_points
 from StenosisDetectionLib.phantom.arteries import VEIN_DIAMETER_MM, cardiac_veins
 from StenosisDetectionLib.phantom.coronary_model import load_coronary_model
-from StenosisDetectionLib.phantom.curves import arc_length, tangents
+from StenosisDetectionLib.phantom.curves import tangents
 from StenosisDetectionLib.phantom.demo import LESIONS, NOISE_HU, PSF_SIGMA_MM, demo_study
 from StenosisDetectionLib.phantom.mesh import TriangleMesh, cut_sections, split_long_edges
 from StenosisDetectionLib.phantom.pressing import press_lesions

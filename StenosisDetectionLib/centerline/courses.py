@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..geometry import arc_length
 from .grid import LumenGrid, wall_radius
 from .paths import Section
 
@@ -135,4 +136,4 @@ class SectionTree:
 
     def _distances(self, nodes: np.ndarray) -> np.ndarray:
         """Return the distance of each voxel of a path from its first."""
-        return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(self.grid.ras[nodes], axis=0), axis=1))])
+        return arc_length(self.grid.ras[nodes])

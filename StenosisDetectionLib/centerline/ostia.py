@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..geometry import arc_length
 from .gaps import SHORT_GAP_MM, extents_mm
 from .grid import LumenGrid
 from .paths import LumenGraph, components, reach, trace_sections
@@ -70,7 +71,7 @@ def estimate_ostia(grid: LumenGrid, graph: LumenGraph, component: np.ndarray, pi
 
 def _thickness(grid: LumenGrid, nodes: np.ndarray) -> float:
     """Return the mean depth between 2 and 10 mm from the start of a path: its tip says nothing of its caliber."""
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(grid.ras[nodes], axis=0), axis=1))])
+    along = arc_length(grid.ras[nodes])
     near = nodes[(along >= min(2.0, along[-1] / 2)) & (along <= 10.0)]
     return float(grid.depth[near].mean())
 

@@ -6,6 +6,7 @@ with knots every 2.5 mm over arc length then smooths them.
 
 import numpy as np
 
+from ..geometry import arc_length
 from ..study import CENTERLINE_SPACING_MM
 from .frames import rotation_minimizing_frames
 from .grid import LumenGrid, wall_radius
@@ -71,7 +72,7 @@ def smooth_path(points_ras: np.ndarray) -> np.ndarray:
     from scipy.interpolate import make_lsq_spline
 
     points = np.asarray(points_ras, dtype=np.float64)
-    along = _arc_length(points)
+    along = arc_length(points)
     length = along[-1]
     if len(points) < 6 or length < KNOT_SPACING_MM:
         return resample(points, CENTERLINE_SPACING_MM)
@@ -87,7 +88,7 @@ def smooth_path(points_ras: np.ndarray) -> np.ndarray:
 def resample(points_ras: np.ndarray, step_mm: float) -> np.ndarray:
     """Return points at multiples of `step_mm` along a polyline; the last one lies less than a step before its end."""
     points = np.asarray(points_ras, dtype=np.float64)
-    along = _arc_length(points)
+    along = arc_length(points)
     kept = np.concatenate([[True], np.diff(along) > 1e-9])
     positions = np.arange(int(along[-1] / step_mm + 1e-9) + 1) * step_mm
     return np.stack([np.interp(positions, along[kept], x) for x in points[kept].T], axis=1)
@@ -113,11 +114,6 @@ def _in_lumen(grid: LumenGrid, points_ras: np.ndarray) -> np.ndarray:
     nearest = np.clip(np.rint(ijk[::-1]).astype(int), 0, np.array(grid.index.shape)[:, None] - 1)
     inside: np.ndarray = grid.index[tuple(nearest)] >= 0
     return inside
-
-
-def _arc_length(points: np.ndarray) -> np.ndarray:
-    """Return the distance of each point of a polyline from its start."""
-    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
 
 
 def _centroid_shift(grid: LumenGrid, points: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import affine
-from ..progress import StageReport, no_report
+from ..progress import StageReport, no_report, part_of
 from ..study import CTVolume, LabelMap
 from .noise import correlated_noise
 from .render import Field, Painted, render
@@ -72,9 +72,7 @@ def render_study(
     aorta. Voxels are whole HU, as scanners store them.
     """
 
-    def rendering(fraction: float, message: str) -> None:
-        report(0.85 * fraction, message)
-
+    rendering = part_of(report, 0.0, 0.85)
     voxels, labels = render(scene, grid.size_ijk, grid.ijk_to_ras, physics.psf_sigma_mm, background_hu, rendering)
     report(0.85, "adding noise")
     volume = CTVolume(voxels, grid.ijk_to_ras, acquisition={"kvp": 120.0, "contrast_agent": True})

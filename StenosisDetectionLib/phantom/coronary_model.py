@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..geometry import arc_length
 from ..study import CENTERLINE_SPACING_MM
-from .curves import arc_length, first_farther_than, resampled, tangents
+from .curves import first_farther_than, resampled, tangents
 from .mesh import TriangleMesh, cut_sections, read_lines, read_mesh
 from .truth import VesselTruth
 

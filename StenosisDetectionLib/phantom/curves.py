@@ -2,12 +2,8 @@
 
 import numpy as np
 
+from ..geometry import arc_length
 from ..study import CENTERLINE_SPACING_MM
-
-
-def arc_length(points: np.ndarray) -> np.ndarray:
-    """Return the distance along a polyline (N, 3) of each of its points."""
-    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
 
 
 def resampled(points: np.ndarray, spacing_mm: float = CENTERLINE_SPACING_MM, smoothing_mm: float = 0.0) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..geometry import transform_points
-from ..progress import StageReport, no_report
+from ..progress import StageReport, no_report, part_of
 from ..resources import resource_path
 from .arteries import artery_solids
 from .assembly import Physics, grid_around, render_study
@@ -52,9 +52,7 @@ def demo_study(
     scene.append(Painted(_ascending_aorta(model), ATTENUATION_HU["aorta"], AORTA_LABEL))
     scene += artery_solids(model.mesh, lumen, model.vessels, LESIONS)
 
-    def rendering(fraction: float, message: str) -> None:
-        report(0.1 + 0.87 * fraction, message)
-
+    rendering = part_of(report, 0.1, 0.97)
     grid = grid_around(_LOW_RAS, _HIGH_RAS, spacing_mm)
     physics = Physics(PSF_SIGMA_MM, NOISE_HU, seed)
     phantom = render_study("demo", scene, LUNG, model.vessels, LESIONS, grid, physics, ATTENUATION_HU, rendering)

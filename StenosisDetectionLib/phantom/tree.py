@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..geometry import arc_length
 from ..progress import StageReport, no_report
 from .assembly import AXIAL, Physics, grid_around, render_study
-from .curves import arc_length, resampled, tangents, transported_side
+from .curves import resampled, tangents, transported_side
 from .render import Field, Painted
 from .solids import Tube
 from .truth import LUMEN_LABEL, LesionShape, Phantom, VesselTruth, complete_diameter, lumen_factor

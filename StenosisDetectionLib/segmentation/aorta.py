@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import transform_points
-from ..progress import StageReport, no_report
+from ..geometry import arc_length, transform_points
+from ..progress import StageReport, no_report, part_of
 from ..study import CTVolume
 from .discs import DiscTrack, find_tracks
 from .grid import RasGrid, resample_to_ras
@@ -60,8 +60,7 @@ class Aorta:
         """A point (3,) on the axis 12 mm above the annulus, at the level of the sinuses; None without an aorta."""
         if not self.found:
             return None
-        steps = np.linalg.norm(np.diff(self.centerline_ras, axis=0), axis=1)
-        distance = np.concatenate([[0.0], np.cumsum(steps)])
+        distance = arc_length(self.centerline_ras)
         return np.asarray(self.centerline_ras[np.searchsorted(distance, min(12.0, distance[-1]))])
 
 
@@ -73,7 +72,7 @@ def find_aorta(volume: CTVolume, report: StageReport = no_report) -> Aorta:
     """
     report(0.0, "looking for the aorta")
     grid = resample_to_ras(volume, SEARCH_SPACING_MM)
-    tracks = find_tracks(grid, lambda fraction, message: report(0.05 + 0.5 * fraction, message))
+    tracks = find_tracks(grid, part_of(report, 0.05, 0.55))
     track = ascending_track(tracks, grid)
     if track is None:
         return _not_found(volume, grid, tracks)
@@ -81,7 +80,7 @@ def find_aorta(volume: CTVolume, report: StageReport = no_report) -> Aorta:
     low = track.centers_ras.min(axis=0) - _MARGIN_LOW_MM
     high = track.centers_ras.max(axis=0) + _MARGIN_HIGH_MM
     fine = resample_to_ras(volume, MASK_SPACING_MM, low, high)
-    sections = follow_aorta(fine, track, lambda fraction, message: report(0.6 + 0.25 * fraction, message))
+    sections = follow_aorta(fine, track, part_of(report, 0.6, 0.85))
     if len(sections.centers_ras) < 5:
         return _not_found(volume, grid, tracks)
     report(0.85, "measuring the aorta")

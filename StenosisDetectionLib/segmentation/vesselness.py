@@ -9,8 +9,9 @@ it is for topology: diameters are measured on the original voxels.
 
 import numpy as np
 
+from ..geometry import arc_length
 from ..options import AnalysisOptions
-from ..progress import StageReport
+from ..progress import StageReport, part_of
 from ..study import CTVolume, LumenSegmentation, ModelInfo
 from .aorta import Aorta
 from .branches import SLICE_MM, arteries, node_tree
@@ -59,14 +60,14 @@ def segment_vesselness(
     report(0.1, "finding the chambers")
     contrast = np.clip(intensity, 0.2, 1.15)
     candidates = (intensity > max(0.4, myocardium)) & ~thick & ~aorta_mask
-    response, _ = tube_response(contrast, (spacing,) * 3, candidates, device, _part(report, 0.15, 0.6))
+    response, _ = tube_response(contrast, (spacing,) * 3, candidates, device, part_of(report, 0.15, 0.6))
     del contrast
     report(0.6, "growing from the aortic root")
-    smooth = _smoothed(intensity, spacing, device, _part(report, 0.6, 0.63))
+    smooth = _smoothed(intensity, spacing, device, part_of(report, 0.6, 0.63))
     tubular = candidates & (response > WEAK_RESPONSE) & (smooth > max(0.5, 0.9 * myocardium + 0.1))
     seeds = seed_zone(aorta, aorta_mask, grid) & tubular
     grown = grow_trees(
-        tubular, tubular & (response > STRONG_RESPONSE), seeds, smooth, spacing, _part(report, 0.63, 0.8)
+        tubular, tubular & (response > STRONG_RESPONSE), seeds, smooth, spacing, part_of(report, 0.63, 0.8)
     )
     report(0.8, "cutting veins and leaks")
     tree = _pruned(grown, seeds, smooth, thick & ~aorta_mask, spacing)
@@ -76,7 +77,7 @@ def segment_vesselness(
         smooth,
         thick | aorta_mask,
         spacing,
-        lambda fraction, message: report(0.88 + 0.12 * fraction, message),
+        part_of(report, 0.88, 1.0),
     )
     flags = aorta.flags if lumen.any() else (*aorta.flags, "no_coronary_artery")
     return _cropped(lumen, aorta_mask, grid, model, flags)
@@ -102,11 +103,11 @@ def seed_zone(aorta: Aorta, aorta_mask: np.ndarray, grid: RasGrid) -> np.ndarray
     where = np.argwhere(shell)
     points = grid.to_ras(where)
     _, nearest = cKDTree(aorta.centerline_ras).query(points)
-    steps = np.linalg.norm(np.diff(aorta.centerline_ras, axis=0), axis=1)
-    height = np.concatenate([[0.0], np.cumsum(steps)])[nearest]
+    along = arc_length(aorta.centerline_ras)
+    height = along[nearest]
     height = height + ((points - aorta.centerline_ras[nearest]) * aorta.directions[nearest]).sum(axis=1)
     low, high = SEED_HEIGHT_MM
-    top = float(steps.sum()) - 1.0
+    top = float(along[-1]) - 1.0
     shell[tuple(where[(height < low) | (height > min(high, top))].T)] = False
     return shell
 
@@ -157,7 +158,3 @@ def _cropped(
     box = tuple(slice(a, b + margin + 1) for a, b in zip(low, where.max(axis=0), strict=True))
     small = RasGrid(lumen[box].copy(), grid.spacing_mm, grid.to_ras(low))
     return LumenSegmentation(small.voxels, aorta_mask[box] & ~small.voxels, small.ijk_to_ras, model, flags)
-
-
-def _part(report: StageReport, start: float, end: float) -> StageReport:
-    return lambda fraction, message: report(start + (end - start) * fraction, message)
