@@ -128,6 +128,7 @@ def analyze(
             psf_sigma_mm=point_spread.sigma_mm,
             warnings=(
                 *volume.warnings,
+                *lumen.warnings,
                 *contrast_warnings,
                 *(() if aorta.found else (_NO_AORTA,)),
                 *blood_warnings,
@@ -135,8 +136,8 @@ def analyze(
                 *gaps,
             ),
         ),
-        device=device,
-        precision="fp32",
+        device=lumen.device or device,
+        precision=lumen.precision,
         parameters=asdict(options) | {"segmentation_given": segmentation is not None},
         timing_s=timing,
         peak_memory_mb=_peak_memory_mb(),

@@ -71,7 +71,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, eq=False)
 class LumenSegmentation:
-    """The coronary lumen and the aorta as masks on one grid.
+    """The coronary lumen and the aorta as masks on one grid, and what a network knows beyond the masks.
 
     Parameters
     ----------
@@ -80,6 +80,16 @@ class LumenSegmentation:
     ijk_to_ras : 4 x 4 matrix of the grid, which need not be that of the CT volume.
     model : what made it.
     flags : short lower-case words, for example `aorta_not_found`.
+    probability : float16 array [k, j, i] of the same grid, the fraction of each voxel that is lumen (0 to 1) before
+        anything was cut or bridged; None when the model gives none.
+    centerline_distance_mm : float16 array [k, j, i], distance to the nearest centerline, clipped where the model clips
+        it (about 3 mm); None when the model gives none.
+    ostia_ras, ostia_scores : (N, 3) positions and (N,) scores (0 to 1, best first) where the model sees the origin of a
+        coronary artery: candidates, so several may belong to one artery; None when the model gives none.
+    bridged : bool array [k, j, i], the voxels of `lumen` that only join its parts over gaps (occlusions, motion) and
+        were not seen as lumen; None when the model does not bridge or does not tell.
+    device, precision : where and in which numbers it was computed in the end; None and fp32 without a network.
+    warnings : one line each, for the report.
     """
 
     lumen: np.ndarray
@@ -87,6 +97,14 @@ class LumenSegmentation:
     ijk_to_ras: np.ndarray
     model: ModelInfo
     flags: tuple[str, ...] = ()
+    probability: np.ndarray | None = None
+    centerline_distance_mm: np.ndarray | None = None
+    ostia_ras: np.ndarray | None = None
+    ostia_scores: np.ndarray | None = None
+    bridged: np.ndarray | None = None
+    device: str | None = None
+    precision: str = "fp32"
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
