@@ -148,11 +148,15 @@ class Solid(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """A solid with its attenuation (HU, or a field of HU) and the label it gives to the truth (0: none)."""
+    """A solid with its attenuation (HU, or a field of HU) and the label it gives to the truth (0: none).
+
+    `motion` names the group of solids it moves with between heartbeats; rendering itself ignores it.
+    """
 
     solid: Solid
     hu: float | Field
     label: int = 0
+    motion: str = "still"
 
 
 def render(

@@ -14,6 +14,20 @@ _SHOULDER = 0.25  # part of a plateau lesion that each of its cosine shoulders t
 
 LUMEN_LABEL = 1
 AORTA_LABEL = 2
+VEIN_LABEL = 3
+SIDE_BRANCH_LABEL = 4
+"""Branches of the coronary arteries below 1.2 mm, which have no name: lumen that a segmentation may find or miss."""
+
+HEART_LABELS = {
+    LUMEN_LABEL: "Coronary lumen",
+    AORTA_LABEL: "Aorta",
+    VEIN_LABEL: "Cardiac veins",
+    SIDE_BRANCH_LABEL: "Small coronary branches",
+}
+"""Names of the labels of a whole heart."""
+
+MOTION_GROUPS = ("still", "lad", "lcx", "rca")
+"""Parts of a heart that move as one: `lad` and `lcx` hold their branches, `rca` the right heart, `still` the chest."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,8 @@ class VesselTruth:
     """A vessel every 0.25 mm from its ostium or from its parent's branching point.
 
     `diameter_mm` is the equivalent diameter of the lumen with its lesions, `healthy_diameter_mm` without them; NaN
-    where a section normal to the centerline has no diameter of its own (inside a bifurcation).
+    where a section normal to the centerline has no diameter of its own (inside a bifurcation). `segments` are the SCCT
+    segments: number, start and end in mm along the vessel. `motion` is one of `MOTION_GROUPS`.
     """
 
     name: str
@@ -81,6 +96,8 @@ class VesselTruth:
     distance_mm: np.ndarray
     diameter_mm: np.ndarray
     healthy_diameter_mm: np.ndarray
+    segments: tuple[tuple[int, float, float], ...] = ()
+    motion: str = "still"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,41 @@
+"""What a synthetic heart is made of before anything is rendered: solids, vessels, lesions. RAS, mm, HU."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..render import Field, Painted
+from ..truth import LesionShape, VesselTruth
+
+
+@dataclass(frozen=True, eq=False)
+class HeartPlan:
+    """A heart with its chest, coronary tree and lesions, as solids and lines.
+
+    Parameters
+    ----------
+    seed, family : what `plan_heart` made it from.
+    scene : solids, back to front; `label` is one of `truth.HEART_LABELS`, `motion` the group that moves as one.
+    background : attenuation where nothing is painted.
+    vessels : every named vessel, healthy, parents before children, with its SCCT segments.
+    side_branches : small unnamed branches, painted with `truth.SIDE_BRANCH_LABEL`; `parent` is a named vessel.
+    lesions : stenoses to narrow the vessels by (`truth.narrowed`).
+    ostia_ras : where the arteries leave the sinus wall, by the name of the vessel that begins there.
+    dominance : right, left or balanced.
+    anomalies : short words, most often none.
+    attenuation_hu : what was painted, with `kvp`.
+    heart_bounds_ras : (2, 3) box of the heart with its fat and the aortic root.
+    """
+
+    seed: int
+    family: str
+    scene: tuple[Painted, ...]
+    background: float | Field
+    vessels: tuple[VesselTruth, ...]
+    side_branches: tuple[VesselTruth, ...]
+    lesions: tuple[LesionShape, ...]
+    ostia_ras: dict[str, np.ndarray]
+    dominance: str
+    anomalies: tuple[str, ...]
+    attenuation_hu: dict[str, float]
+    heart_bounds_ras: np.ndarray
