@@ -1,0 +1,1 @@
+"""Learned networks: their architecture, what they take in, and their weights on disk."""
