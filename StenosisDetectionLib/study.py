@@ -233,7 +233,11 @@ class Plaque:
 
 @dataclass(frozen=True)
 class Lesion:
-    """One narrowing; fields as in report.json. Percentages are 0 to 100, None where unknown."""
+    """One narrowing; fields as in report.json. Percentages are 0 to 100, None where unknown.
+
+    `local_reference_diameter_mm` and `local_reference_method` (interp, prox, dist) are the healthy diameter beside the
+    lesion, as quantitative coronary angiography takes it; None where neither side could be measured.
+    """
 
     id: str
     vessel: str
@@ -255,6 +259,31 @@ class Lesion:
     grade: str
     plaque: Plaque
     flags: tuple[str, ...] = ()
+    local_reference_diameter_mm: float | None = None
+    local_reference_method: str | None = None
+
+
+@dataclass(frozen=True)
+class LesionReview:
+    """A reader's decision on one lesion.
+
+    Parameters
+    ----------
+    lesion_id : of the lesion in the study as the software found it, or of one the reader added.
+    decision : accepted, rejected or edited.
+    by, at : who decided, and when (ISO 8601).
+    comment : the reader's words.
+    before, after : the lesion before and after the decision; `before` is None where the reader added it, `after` None
+        where it was rejected.
+    """
+
+    lesion_id: str
+    decision: str
+    by: str
+    at: str
+    comment: str = ""
+    before: Lesion | None = None
+    after: Lesion | None = None
 
 
 @dataclass(frozen=True)
@@ -296,6 +325,7 @@ class StudyResult:
     timing_s : seconds per stage and `total`.
     device, precision : what was used in the end.
     parameters : the options by name.
+    reviews : the decisions of readers that `lesions` and `patient` take into account, in the order they were made.
     """
 
     case_id: str
@@ -315,3 +345,4 @@ class StudyResult:
     timing_s: dict[str, float]
     peak_memory_mb: float | None
     software_version: str
+    reviews: tuple[LesionReview, ...] = ()

@@ -1,18 +1,24 @@
-"""From diameters to findings: healthy reference, lesions, CAD-RADS 2.0."""
+"""From diameters to findings: healthy reference, lesions, CAD-RADS 2.0, and what a reader changes."""
 
 from .cad_rads import CadRads, cad_rads, plaque_burden
 from .grades import grade_of
+from .interactive import add_lesion, remeasure_lesion
 from .lesions import find_lesions
 from .patient import assess_patient, territory_of
 from .reference import fit_references
+from .review import DECISIONS, apply_review
 
 __all__ = [
+    "DECISIONS",
     "CadRads",
+    "add_lesion",
+    "apply_review",
     "assess_patient",
     "cad_rads",
     "find_lesions",
     "fit_references",
     "grade_of",
     "plaque_burden",
+    "remeasure_lesion",
     "territory_of",
 ]

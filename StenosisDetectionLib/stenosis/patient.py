@@ -13,12 +13,15 @@ import numpy as np
 from ..anatomy import vessel_definition
 from ..study import CENTERLINE_SPACING_MM, Patient
 from .cad_rads import cad_rads, plaque_burden
-from .lesions import segment_at
+from .stretch import segment_at
 
 if TYPE_CHECKING:
     from ..study import Lesion, LumenProfile, ReferenceProfile, VesselTree
 
 MAIN_VESSELS = ("LAD", "LCX", "RCA")
+
+COMPUTED_MODIFIERS = ("N", "HRP", "S")
+"""Modifiers that are computed; the others (I, G, E) only a reader can know."""
 
 HIDDEN_MM = 2.0
 """Calcium that hides the lumen of a segment over this length leaves open whether it is narrowed."""
