@@ -135,6 +135,9 @@ VESSELS: dict[str, VesselDefinition] = {
     )
 }
 
+BRANCH_KINDS: dict[str, tuple[str, ...]] = {"LAD": ("D", "S"), "LCX": ("OM",), "RCA": ("AM",)}
+"""What the branches of a main vessel are called, before their number; the first is the ordinary kind."""
+
 UNNAMED_VESSEL = VesselDefinition("branch", "Unnamed branch", "LAD", *_CORONARY, (190, 190, 190))
 
 

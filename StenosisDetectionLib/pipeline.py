@@ -135,6 +135,7 @@ def analyze(
                 *point_spread.warnings,
                 *gaps,
             ),
+            blood_hu=blood_hu,
         ),
         device=lumen.device or device,
         precision=lumen.precision,

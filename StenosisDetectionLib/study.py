@@ -301,12 +301,16 @@ class Patient:
 
 @dataclass(frozen=True)
 class Quality:
-    """Image quality: noise and aortic attenuation in HU, point spread sigma along i, j, k in mm; None where unknown."""
+    """Image quality: noise and aortic attenuation in HU, point spread sigma along i, j, k in mm; None where unknown.
+
+    `blood_hu` is the attenuation of arterial blood that the lumen was measured with.
+    """
 
     noise_hu: float | None
     aorta_hu: float | None
     psf_sigma_mm: tuple[float, float, float] | None
     warnings: tuple[str, ...] = ()
+    blood_hu: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

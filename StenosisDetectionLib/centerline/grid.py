@@ -109,7 +109,8 @@ def build_grid(segmentation: LumenSegmentation) -> LumenGrid:
         aorta_distance = aorta_tree.query(ras, distance_upper_bound=MARGIN_MM)[0]
         wall_points = np.concatenate([wall_points, _faces(surface, inside, shape, strides, ijk_to_ras)])
     wall = cKDTree(wall_points)
-    depth = wall.query(ras)[0]
+    # Rounding lets ties be ties, so that the same lumen gives the same paths whatever it is cropped to.
+    depth = np.round(wall.query(ras)[0], 5)
     depth_map = np.zeros(lumen.size, dtype=np.float32)
     depth_map[flat] = depth
     return LumenGrid(

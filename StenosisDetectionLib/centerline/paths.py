@@ -63,7 +63,7 @@ class Section:
 def lumen_graph(grid: LumenGrid) -> LumenGraph:
     """Return the graph of the 26-neighborhood of the lumen voxels."""
     first, second = neighbor_pairs(grid)
-    length = np.linalg.norm(grid.ras[first] - grid.ras[second], axis=1)
+    length = np.round(np.linalg.norm(grid.ras[first] - grid.ras[second], axis=1), 5)
     cost = 0.5 * length * (voxel_cost(grid.depth)[first] + voxel_cost(grid.depth)[second])
     return LumenGraph(first, second, length, cost, np.zeros(len(first), dtype=bool))
 

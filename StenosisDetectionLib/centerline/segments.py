@@ -4,6 +4,7 @@ Boundaries follow Leipsic et al. (J Cardiovasc Comput Tomogr 2014; 8: 342). Conf
 landmark that the tree shows only indirectly (acute margin, way to the apex) and lowest where it had to be guessed.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +20,17 @@ WHOLE_VESSELS = {"LM": 5, "D1": 9, "D2": 10, "OM1": 12, "OM2": 14, "RI": 17}
 """Vessels that are one segment, with its number."""
 
 
-def with_segments(vessels: list[Vessel]) -> tuple[Vessel, ...]:
+def with_segments(vessels: Sequence[Vessel]) -> tuple[Vessel, ...]:
     """Return the vessels with their SCCT segments; vessels the model does not number have none."""
     return tuple(replace(v, segments=_segments(v, [w for w in vessels if w.parent == v.name])) for v in vessels)
+
+
+def dominance_of(vessels: Sequence[Vessel]) -> str:
+    """Return right, left, balanced or unknown by the vessels that give a posterior descending artery."""
+    givers = {v.parent for v in vessels if v.name.rstrip("0123456789") == "PDA"}
+    return {(True, False): "right", (False, True): "left", (True, True): "balanced"}.get(
+        ("RCA" in givers, "LCX" in givers), "unknown"
+    )
 
 
 def _segments(vessel: Vessel, branches: list[Vessel]) -> tuple[VesselSegment, ...]:

@@ -63,6 +63,7 @@ def measure_lumen(
     point_spread: PointSpread,
     sampler: VolumeSampler,
     report: StageReport = no_report,
+    only: frozenset[str] | None = None,
 ) -> tuple[LumenProfile, ...]:
     """Measure every vessel of the tree; profiles are in the order of `tree.vessels`.
 
@@ -71,8 +72,10 @@ def measure_lumen(
     aorta_hu, noise_hu : attenuation of the blood in the aorta and SD of the noise there.
     point_spread : of this study.
     sampler : of this volume; its device does the work.
+    only : names of the vessels to measure, the others being neighbors only; None measures all.
     """
-    if not tree.vessels:
+    measured = [n for n, vessel in enumerate(tree.vessels) if only is None or vessel.name in only]
+    if not measured:
         return ()
     report(0.0, "sampling cross-sections")
     sections = sections_of(tree)
@@ -81,6 +84,8 @@ def measure_lumen(
     noise = max(noise_hu, 5.0)
     lumen_hu = lumen_attenuation(tree, sections, sampler, aorta_hu, float(np.mean(point_spread.sigma_mm)))
     neighbors = _other_vessels(tree, sections)
+    own = np.isin(sections.vessel_index, measured)
+    sections, lumen_hu = sections.chosen(own), lumen_hu[own]
 
     centers = sections.centers.copy()
     parts: list[_Part] = []
@@ -268,7 +273,8 @@ def _profiles(
     plaque_area = np.where(plaque_hu - outside_hu > 80.0, np.maximum(annulus, 0.0), np.nan)
 
     result = []
-    for number, vessel in enumerate(tree.vessels):
+    for number in np.unique(sections.vessel_index):
+        vessel = tree.vessels[number]
         own = sections.vessel_index == number
         quality = _quality(
             vessel,

@@ -21,6 +21,10 @@ class Sections:
     radius_mm: np.ndarray
     vessel_index: np.ndarray
 
+    def chosen(self, rows: np.ndarray) -> "Sections":
+        """Return the given rows, by index or as a mask."""
+        return Sections(self.centers[rows], self.frames[rows], self.radius_mm[rows], self.vessel_index[rows])
+
 
 def sections_of(tree: VesselTree) -> Sections:
     """Return the cross-sections of all vessels of a tree."""

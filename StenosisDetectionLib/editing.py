@@ -1,0 +1,266 @@
+"""Corrections by hand: a study and a change come in, the study with only what changed measured again goes out.
+
+Every function is pure: the study given stays as it is. Measured numbers of other vessels are carried over unchanged;
+what depends on the whole tree (segments, findings of the patient, label map) is made anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .centerline import drawn_vessel, extract_tree, label_vessels, rename_vessel, with_branch, without_branch
+from .errors import InputError
+from .geometry import shifted, spacing_of, transform_points
+from .labels import label_study
+from .progress import no_report
+from .stenosis import assess_patient, find_lesions, fit_references
+from .stenosis.lesions import segment_at
+from .study import LabelMap, Lesion, LumenProfile, LumenSegmentation, ReferenceProfile, StudyResult, Vessel, VesselTree
+
+if TYPE_CHECKING:
+    from .progress import StageReport
+
+TYPICAL_BLOOD_HU, TYPICAL_NOISE_HU = 400.0, 30.0
+"""Stand in for what a study does not know, which happens only without aorta and without vessels."""
+
+SAME_MM = 0.01
+"""Paths and radii that differ by less are the same."""
+
+_LABEL_MARGIN_MM = 10.0
+
+
+def rename_branch(study: StudyResult, name: str, new_name: str) -> StudyResult:
+    """Return the study with one vessel renamed and everything below it following; no measured number changes.
+
+    See `centerline.rename_vessel`. Lesions keep their ids; their vessel and segment follow.
+
+    Raises
+    ------
+    InputError : there is no vessel of that name, or the new name cannot name a vessel.
+    """
+    tree = rename_vessel(study.tree, name, new_name)
+    names = {old.name: new.name for old, new in zip(study.tree.vessels, tree.vessels, strict=True)}
+    profiles = tuple(replace(p, vessel=names[p.vessel]) for p in study.profiles)
+    references = tuple(replace(r, vessel=names[r.vessel]) for r in study.references)
+    lesions = tuple(_renamed_lesion(lesion, names, tree) for lesion in study.lesions)
+    labels = replace(study.labels, names={n: names.get(text, text) for n, text in study.labels.names.items()})
+    return _assessed(study, tree, profiles, references, lesions, labels)
+
+
+def replace_branch(study: StudyResult, vessel_name: str, points_ras: np.ndarray) -> StudyResult:
+    """Return the study with the path of one vessel replaced and only that vessel measured again.
+
+    Parameters
+    ----------
+    vessel_name : a vessel of the study; its name, parent and branches stay.
+    points_ras : (N, 3) control points in RAS mm from its start to its tip, at least two. Points up to 1 mm apart are
+        smoothed as a traced path; a spline goes through points farther apart.
+
+    Raises
+    ------
+    InputError : there is no such vessel, or the points are no path of at least 2 mm.
+    """
+    vessel = _vessel(study, vessel_name)
+    new = drawn_vessel(study.tree, study.segmentation, vessel.name, vessel.parent, points_ras, vessel.flags)
+    return _with_paths(study, with_branch(study.tree, new), frozenset({vessel.name}))
+
+
+def add_branch(study: StudyResult, name: str, parent: str | None, points_ras: np.ndarray) -> StudyResult:
+    """Return the study with one more vessel, measured; `parent` None means that it begins at the aorta.
+
+    Raises
+    ------
+    InputError : the name is taken, there is no such parent, or the points are no path of at least 2 mm.
+    """
+    if any(v.name == name for v in study.tree.vessels):
+        raise InputError(f"there is already a vessel '{name}': choose another name or edit that vessel")
+    if parent is not None:
+        _vessel(study, parent)
+    new = drawn_vessel(study.tree, study.segmentation, name, parent, points_ras)
+    return _with_paths(study, with_branch(study.tree, new), frozenset({name}))
+
+
+def remove_branch(study: StudyResult, name: str) -> StudyResult:
+    """Return the study without a vessel and everything that leaves it.
+
+    Raises
+    ------
+    InputError : there is no such vessel.
+    """
+    _vessel(study, name)
+    return _with_paths(study, without_branch(study.tree, name), frozenset())
+
+
+def replace_segmentation(
+    study: StudyResult, segmentation: LumenSegmentation, report: StageReport = no_report
+) -> StudyResult:
+    """Return the study with a corrected lumen: the tree is traced again, and what is as before keeps its measurement.
+
+    A vessel is measured again when its path or radius changed, or when it leaves, or gives off, one that changed.
+    `segmentation.segmentation_from_labels` makes the segmentation of a label map.
+    """
+    tree = extract_tree(segmentation, report)
+    before = {v.name: v for v in study.tree.vessels}
+    changed = {v.name for v in tree.vessels if v.name not in before or not _same_path(v, before[v.name])}
+    gone = {v.name for v in study.tree.vessels if all(w.name != v.name for w in tree.vessels)}
+    parents = {v.name: v.parent for v in (*study.tree.vessels, *tree.vessels)}
+    near = {n for n, p in parents.items() if p in changed | gone} | {
+        p for n, p in parents.items() if n in changed | gone
+    }
+    again = frozenset(v.name for v in tree.vessels if v.name in changed | near)
+    return _with_paths(replace(study, segmentation=segmentation), tree, again, relabel_all=True)
+
+
+def _vessel(study: StudyResult, name: str) -> Vessel:
+    try:
+        return study.tree.vessel(name)
+    except KeyError:
+        known = ", ".join(v.name for v in study.tree.vessels) or "none"
+        raise InputError(f"there is no vessel '{name}' in this study: choose one of {known}") from None
+
+
+def _same_path(first: Vessel, second: Vessel) -> bool:
+    """Whether two vessels are the same but for rounding: another crop of the grid moves the last digits."""
+    return (
+        first.parent == second.parent
+        and first.points_ras.shape == second.points_ras.shape
+        and np.allclose(first.points_ras, second.points_ras, rtol=0.0, atol=SAME_MM)
+        and np.allclose(first.radius_mm, second.radius_mm, rtol=0.0, atol=SAME_MM)
+    )
+
+
+def _renamed_lesion(lesion: Lesion, names: dict[str, str], tree: VesselTree) -> Lesion:
+    name = names[lesion.vessel]
+    return replace(lesion, vessel=name, segment=segment_at(tree.vessel(name), lesion.throat_mm))
+
+
+def _with_paths(study: StudyResult, tree: VesselTree, again: frozenset[str], relabel_all: bool = False) -> StudyResult:
+    """Return the study with another tree, of which the vessels `again` are measured and the others carried over."""
+    from .lumen import PointSpread, VolumeSampler, assumed_point_spread, measure_lumen
+
+    sampler = VolumeSampler(study.volume, study.device)
+    blood_hu, noise_hu = _blood_hu(study), _noise_hu(study)
+    sigma = study.quality.psf_sigma_mm
+    point_spread = assumed_point_spread(study.volume) if sigma is None else PointSpread(sigma, True)
+    profiles = {p.vessel: p for p in study.profiles}
+    for profile in measure_lumen(study.volume, tree, blood_hu, noise_hu, point_spread, sampler, only=again):
+        profiles[profile.vessel] = profile
+    ordered = tuple(profiles[v.name] for v in tree.vessels)
+    references = {r.vessel: r for r in study.references}
+    for reference in fit_references(tree, ordered):
+        if reference.vessel in again:
+            references[reference.vessel] = reference
+    fitted = tuple(references[v.name] for v in tree.vessels)
+    lesions = _merged_lesions(study, tree, ordered, fitted, again)
+    if relabel_all:
+        labels = label_study(study.segmentation, tree, sampler, blood_hu, noise_hu)
+    else:
+        labels = _relabeled(study, tree)
+    return _assessed(study, tree, ordered, fitted, lesions, labels)
+
+
+def _merged_lesions(
+    study: StudyResult,
+    tree: VesselTree,
+    profiles: tuple[LumenProfile, ...],
+    references: tuple[ReferenceProfile, ...],
+    again: frozenset[str],
+) -> tuple[Lesion, ...]:
+    """Return the lesions in the order of the tree: old ones with their ids, new ones with ids not used before."""
+    found = find_lesions(tree, profiles, references, _smallest_mm(study))
+    taken = [int(lesion.id[1:]) for lesion in study.lesions if lesion.id[1:].isdigit()]
+    number = max(taken, default=0)
+    merged: list[Lesion] = []
+    for vessel in tree.vessels:
+        if vessel.name not in again:
+            kept = [lesion for lesion in study.lesions if lesion.vessel == vessel.name]
+            merged += [replace(lesion, segment=segment_at(vessel, lesion.throat_mm)) for lesion in kept]
+            continue
+        for lesion in found:
+            if lesion.vessel == vessel.name:
+                number += 1
+                merged.append(replace(lesion, id=f"L{number}"))
+    return tuple(merged)
+
+
+def _assessed(
+    study: StudyResult,
+    tree: VesselTree,
+    profiles: tuple[LumenProfile, ...],
+    references: tuple[ReferenceProfile, ...],
+    lesions: tuple[Lesion, ...],
+    labels: LabelMap,
+) -> StudyResult:
+    """Return the study with these parts and the findings of the patient that follow from them; no review stands."""
+    smallest = _smallest_mm(study)
+    old_gaps = assess_patient(study.tree, study.profiles, study.references, study.lesions, smallest)[1]
+    patient, gaps = assess_patient(tree, profiles, references, lesions, smallest)
+    warnings = [w for w in study.quality.warnings if w not in old_gaps]
+    return replace(
+        study,
+        tree=tree,
+        profiles=profiles,
+        references=references,
+        lesions=lesions,
+        patient=patient,
+        labels=labels,
+        quality=replace(study.quality, warnings=(*warnings, *gaps)),
+    )
+
+
+def _relabeled(study: StudyResult, tree: VesselTree) -> LabelMap:
+    """Return the label map with the lumen around vessels that came, went or moved labeled again."""
+    old = {v.name: v for v in study.tree.vessels}
+    new = {v.name: v for v in tree.vessels}
+    moved = [
+        v.points_ras
+        for n in old.keys() | new.keys()
+        if n not in old or n not in new or not _same_path(old[n], new[n])
+        for v in (old.get(n), new.get(n))
+        if v is not None
+    ]
+    extra = [text for n, text in sorted(study.labels.names.items()) if text not in old]
+    names = dict(enumerate([*new, *extra], start=1))
+    numbers = {text: n for n, text in names.items()}
+    translation = np.zeros(256 if study.labels.labels.dtype == np.uint8 else 65536, dtype=study.labels.labels.dtype)
+    for number, text in study.labels.names.items():
+        translation[number] = numbers.get(text, 0)
+    same = all(translation[n] == n for n in study.labels.names)
+    labels = study.labels.labels.copy() if same else translation[study.labels.labels]
+    if moved:
+        box = _box(study.segmentation, np.concatenate(moved))
+        offset = (float(box[2].start), float(box[1].start), float(box[0].start))
+        matrix = shifted(study.segmentation.ijk_to_ras, offset)
+        lumen, aorta = study.segmentation.lumen[box], study.segmentation.aorta[box]
+        part = label_vessels(LumenSegmentation(lumen, aorta, matrix, study.segmentation.model), tree)
+        kept = np.isin(labels[box], [numbers[text] for text in extra])
+        labels[box] = np.where(kept | ~lumen, labels[box], part.labels)
+    return LabelMap(labels, study.labels.ijk_to_ras, names)
+
+
+def _box(segmentation: LumenSegmentation, points_ras: np.ndarray) -> tuple[slice, slice, slice]:
+    """Return the slices k, j, i of the grid around points, with a margin."""
+    kji = transform_points(np.linalg.inv(segmentation.ijk_to_ras), points_ras)[:, ::-1]
+    margin = _LABEL_MARGIN_MM / np.array(spacing_of(segmentation.ijk_to_ras)[::-1])
+    low = np.clip(np.floor(kji.min(axis=0) - margin), 0, segmentation.lumen.shape).astype(int)
+    high = np.clip(np.ceil(kji.max(axis=0) + margin) + 1, 0, segmentation.lumen.shape).astype(int)
+    k, j, i = (slice(int(a), int(max(a, b))) for a, b in zip(low, high, strict=True))
+    return k, j, i
+
+
+def _smallest_mm(study: StudyResult) -> float:
+    value = study.parameters.get("minimum_reference_diameter_mm", 1.5)
+    return float(value)  # type: ignore[arg-type]
+
+
+def _blood_hu(study: StudyResult) -> float:
+    quality = study.quality
+    return float(quality.blood_hu or quality.aorta_hu or TYPICAL_BLOOD_HU)
+
+
+def _noise_hu(study: StudyResult) -> float:
+    noise = study.quality.noise_hu
+    return TYPICAL_NOISE_HU if noise is None or not np.isfinite(noise) else float(noise)
