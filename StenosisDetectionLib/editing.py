@@ -17,7 +17,7 @@ from .geometry import shifted, spacing_of, transform_points
 from .labels import label_study
 from .progress import no_report
 from .stenosis import assess_patient, find_lesions, fit_references
-from .stenosis.lesions import segment_at
+from .stenosis.stretch import segment_at
 from .study import LabelMap, Lesion, LumenProfile, LumenSegmentation, ReferenceProfile, StudyResult, Vessel, VesselTree
 
 if TYPE_CHECKING:
