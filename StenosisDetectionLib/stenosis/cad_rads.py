@@ -22,7 +22,8 @@ CATEGORY_TEXT: dict[str, str] = {
     "N": "not diagnostic: obstructive disease cannot be excluded",
 }
 
-_ORDER = ("0", "1", "2", "3", "4A", "4B", "5")
+CATEGORIES = ("0", "1", "2", "3", "4A", "4B", "5")
+"""The categories by severity, without N."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def cad_rads(
         category = "0"
     modifiers: tuple[str, ...] = ()
     if nondiagnostic:
-        if _ORDER.index(category) >= _ORDER.index("3"):
+        if CATEGORIES.index(category) >= CATEGORIES.index("3"):
             modifiers = ("N",)
         else:
             category = "N"
