@@ -21,7 +21,7 @@ _SUBCELLS = (1, 2, 2)  # samples of a closed surface per cell along k, j, i
 _VTK_LOCK = threading.Lock()
 
 
-def _filled(distance: np.ndarray, cell_mm: float) -> np.ndarray:
+def filled_fraction(distance: np.ndarray, cell_mm: float) -> np.ndarray:
     """Return the filled fraction of cells at a signed distance (overwritten) from a surface."""
     distance *= -1 / cell_mm
     distance += 0.5
@@ -52,7 +52,7 @@ class HalfSpace:
             return None
         distance = tile.linear(self.normal, -float(np.dot(self.normal, self.point_ras)), tile.whole())
         width = float(np.linalg.norm(self.normal @ tile.ijk_to_ras[:3, :3]))  # of a cell along the normal
-        return tile.whole(), _filled(distance, width)
+        return tile.whole(), filled_fraction(distance, width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class Ellipsoid:
         distance /= k1
         # At the very center the first-order distance vanishes although the point is deep inside.
         distance[k0 < 0.5] = -tile.cell_mm
-        return box, _filled(distance, tile.cell_mm)
+        return box, filled_fraction(distance, tile.cell_mm)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +188,7 @@ class Tube:
                 if near is not None:
                     part = tuple(slice(b.start - o.start, b.stop - o.start) for b, o in zip(near, outer, strict=True))
                     np.maximum(distance[part], beyond[part], out=distance[part])
-        return outer, _filled(distance, cell)
+        return outer, filled_fraction(distance, cell)
 
 
 def _nearer_segment(

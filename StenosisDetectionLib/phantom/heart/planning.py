@@ -1,42 +1,61 @@
 """From a seed to a heart: the order in which its parts are drawn."""
 
+import zlib
+
 import numpy as np
 
-from ..render import Painted
-from ..solids import Ellipsoid, Tube
-from ..toy import TOY_LESIONS, toy_vessels
-from ..tree import tree_solids
+from ...errors import InputError
 from ..truth import AORTA_LABEL
+from .chest import aortic_root, chest, heart, lungs
+from .contrast import draw_attenuation
+from .coronaries import draw_tree
+from .courses import draw_courses
+from .disease import draw_lesions
+from .families import FAMILIES, TRAINING_FAMILIES, family_of
+from .implicit import Joined, grown
 from .plan import HeartPlan
-
-TRAINING_FAMILIES = ("ellipsoid", "harmonic", "measured")
-HELD_OUT_FAMILIES = ("superellipsoid", "blended")
-FAMILIES = TRAINING_FAMILIES + HELD_OUT_FAMILIES
+from .shape import draw_shape
+from .veins import draw_veins
+from .vessels import vessel_solids
 
 
 def plan_heart(seed: int, family: str = "training") -> HeartPlan:
-    """Return the heart of a seed; the family `training` draws one of `TRAINING_FAMILIES` by the seed."""
+    """Return the heart of a seed.
+
+    Parameters
+    ----------
+    seed : the same seed and family give the same heart on every machine.
+    family : one of `FAMILIES`, or `training`: the seed draws one of `TRAINING_FAMILIES`.
+
+    Raises
+    ------
+    InputError : there is no such family.
+    """
     if family == "training":
         family = TRAINING_FAMILIES[seed % len(TRAINING_FAMILIES)]
-    vessels = toy_vessels()
-    scene = [
-        Painted(Ellipsoid(np.array([-12.0, 8.0, -14.0]), np.array([52.0, 44.0, 50.0]), np.eye(3)), -90.0),
-        Painted(Ellipsoid(np.array([-20.0, 14.0, -24.0]), np.array([25.0, 28.0, 30.0]), np.eye(3)), 110.0),
-    ]
-    scene += tree_solids(vessels, TOY_LESIONS, away_from_ras=np.array([-20.0, 14.0, -24.0]))
-    aorta = Tube(np.array([[0.0, 0.0, -4.0], [1.0, 0.0, 12.0], [6.0, 1.0, 60.0]]), np.array([11.0, 12.0, 12.5]))
-    scene.append(Painted(aorta, 400.0, AORTA_LABEL))
+    if family not in FAMILIES:
+        raise InputError(f"there is no family of hearts '{family}': choose one of training, {', '.join(FAMILIES)}")
+    laws = family_of(family)
+    generator = np.random.default_rng([seed, zlib.crc32(family.encode())])
+    women = bool(generator.random() < 0.45)
+    scale = float(generator.uniform(0.92, 1.06)) * (0.92 if women else 1.0)
+    hu = draw_attenuation(generator, laws.contrast)
+    shape = draw_shape(generator, laws.shape, scale)
+    courses = draw_courses(shape, generator)
+    tree = draw_tree(courses, women, laws.tortuosity, laws.branching, generator)
+    lesions = draw_lesions(tree.vessels, generator)
+    veins = draw_veins(courses, {v.name: v for v in tree.vessels}, generator)
+    wall_mm = float(generator.uniform(0.3, 0.8))
+    scene = chest(shape, hu, generator) + heart(shape, hu, generator)
+    root = aortic_root(shape, hu, AORTA_LABEL)
+    scene += root[:-1]
+    scene += vessel_solids(tree.vessels, tree.side_branches, veins, lesions, hu, shape.root_center, wall_mm)
+    scene.append(root[-1])
+    walls = [shape.walls[name] for name in ("lv", "rv", "la", "ra")]
+    bounds = grown(Joined(walls), 10.0).bounds()
+    bounds[1, 2] = max(bounds[1, 2], 45.0 * scale)
+    background = lungs(hu, int(generator.integers(0, 2**31)))
     return HeartPlan(
-        seed,
-        family,
-        tuple(scene),
-        -850.0,
-        vessels,
-        (),
-        TOY_LESIONS,
-        {v.name: v.points_ras[0] for v in vessels if v.parent is None},
-        "right",
-        (),
-        {"aorta": 400.0, "kvp": 120.0},
-        np.array([[-62.0, -34.0, -62.0], [40.0, 56.0, 38.0]]),
-    )
+        seed, family, tuple(scene), background, tree.vessels, tree.side_branches, lesions, tree.ostia_ras,
+        tree.dominance, tree.anomalies, hu, bounds,
+    )  # fmt: skip

@@ -1,0 +1,169 @@
+"""The shape of a heart: great vessels and chambers as smooth bodies, in a frame that follows the left ventricle.
+
+The origin is the aortic annulus. Pose of ventricle, root and aorta are those of real patients (see `Resources/heart`);
+the other chambers are placed by anatomy around them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .implicit import Body, Cut, Joined, Limb, Lobe, grown
+
+
+@dataclass(frozen=True, eq=False)
+class ShapeLaw:
+    """How a family shapes its bodies: exponents, size of the waves, and how round the edges between them are."""
+
+    exponent: tuple[float, float] = (2.0, 2.0)
+    waves: float = 0.0
+    blend_mm: tuple[float, float] = (6.0, 10.0)
+    limbs: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class HeartShape:
+    """Bodies of one heart, outer surfaces (`*_wall`) and blood pools; RAS mm.
+
+    `long`, `right` and `down` are the axes of the ventricles: from base to apex, from the left to the right
+    ventricle, and from the anterior to the inferior side.
+    """
+
+    scale: float
+    long: np.ndarray
+    right: np.ndarray
+    down: np.ndarray
+    left_ventricle: Lobe
+    left_wall_mm: float
+    right_ventricle: Lobe
+    mitral: np.ndarray
+    tricuspid: np.ndarray
+    root_axis: np.ndarray
+    root_center: np.ndarray
+    root_radius: float
+    pools: dict[str, Body]
+    walls: dict[str, Body]
+    aorta: Limb
+    descending: Limb
+    blend_mm: float
+
+    @property
+    def ventricles(self) -> Joined:
+        """The outer surface of both ventricles with the groove between them filled."""
+        return Joined((self.walls["lv"], self.walls["rv"]), self.blend_mm)
+
+    @property
+    def atria(self) -> Joined:
+        """The outer surface of both atria."""
+        return Joined((self.walls["la"], self.walls["ra"]), self.blend_mm)
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
+def _from(start: np.ndarray, *offsets: list[float]) -> np.ndarray:
+    """Return points at offsets from a point."""
+    return start + np.array(offsets, dtype=np.float64)
+
+
+def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> HeartShape:
+    """Return the shape of a heart; `scale` is its size against that of a large man."""
+    draw = generator.normal
+    offset = np.array([-40.0, 3.0, -20.0]) + draw(0, [4.0, 4.0, 4.5])
+    long = _unit(np.array([-0.70, 0.62, -0.30]) + draw(0, [0.08, 0.09, 0.12]))
+    right = np.array([0.72, 0.62, -0.24]) + draw(0, [0.06, 0.06, 0.10])
+    right = _unit(right - (right @ long) * long)
+    down = np.cross(long, right)
+    axes = np.stack([long, right, down], axis=1)
+
+    def lobe(center: np.ndarray, semi: np.ndarray, own_axes: np.ndarray = axes) -> Lobe:
+        exponent = float(generator.uniform(*law.exponent))
+        waves = draw(0, law.waves, 7) if law.waves else np.zeros(0)
+        shrink = 2 ** (0.5 - 1 / exponent) if exponent > 2 else 1.0
+        return Lobe(center * scale, semi * scale / shrink, own_axes, exponent, waves)
+
+    length, width = generator.normal(47, 2.5), generator.uniform(22.5, 27.5)
+    pool = lobe(offset, np.array([length, width * generator.uniform(0.92, 1.08), width]))
+    wall_mm = generator.uniform(8.0, 11.5) * scale
+    right_center = offset + 37.0 * right - (4.0 + draw(0, 3)) * long + draw(0, 2) * down
+    rv = lobe(right_center, np.array([44.0, 21.0, 33.0]) * generator.uniform(0.93, 1.07, 3))
+    mitral = (offset - 0.72 * length * long + np.array([-2.0, -4.0, 0.0])) * scale
+    tricuspid = (right_center - 31.0 * long) * scale
+
+    # Aorta: annulus at the origin, sinuses, tube; then the arch and the way down.
+    root_axis = _unit(np.array([0.55, 0.22, 0.75]) + draw(0, [0.08, 0.06, 0.06]))
+    width = generator.uniform(0.88, 1.12)
+    radius = np.array([11.5, 15.5, 16.5, 14.5, 15.0, 15.5, 15.5, 14.5, 14.0]) * width
+    stations = [8.0 * root_axis * t for t in (-0.5, 0.7, 1.4, 2.3)]
+    top = stations[-1] + np.array([[8.0, 4.0, 14.0], [8.0, 3.0, 32.0], [-1.0, -10.0, 56.0]])
+    descending_at = np.array([-15.0, -88.0]) + draw(0, [8.0, 6.0])
+    beside = np.array([2.0, 6.0])
+    arch = np.array([[-6.0, -45.0, 82.0], [*(descending_at + beside), 66.0]])
+    aorta = Limb(np.array([*stations, *top, *arch]) * scale, radius * scale)
+    z = np.array([66.0, 40.0, 0.0, -50.0, -150.0])
+    drift = np.outer((66 - z) / 100, draw(0, [4.0, 3.0]))
+    drift[0] += beside
+    down_radius = np.array([13.0, 12.5, 12.0, 11.5, 10.5]) * generator.uniform(0.9, 1.15)
+    descending = Limb(np.column_stack([descending_at + drift, z]) * scale, down_radius * scale)
+    root_center = stations[2] * scale
+    root_radius = float(radius[2] * scale)
+
+    # Outflow tract of the right ventricle and pulmonary arteries, in front of the root and to its left.
+    valve = np.array([-13.0, 27.0, 17.0]) + draw(0, 2, 3)
+    trunk = _from(valve, [0, 0, 0], [-1, -9, 16], [-1, -27, 31])
+    outflow = np.array([right_center - 12 * down, *_from(valve, [4, 5, -14], [0, 0, 0])])
+    pools: dict[str, Body] = {}
+    pools["rvot"] = Limb(outflow * scale, np.array([17.0, 13.0, 11.0]) * scale)
+    pools["pa"] = Limb(trunk * scale, np.array([11.5, 12.5, 12.0]) * scale)
+    split = trunk[-1]
+    right_pa = _from(split, [0, 0, 0], [20, -18, 1], [52, -24, -3], [75, -26, -10])
+    left_pa = _from(split, [0, 0, 0], [-18, -18, 6], [-36, -34, 2], [-50, -42, -14])
+    pools["right_pa"] = Limb(right_pa * scale, np.array([9.5, 9.0, 8.0, 5.5]) * scale)
+    pools["left_pa"] = Limb(left_pa * scale, np.array([9.5, 9.5, 8.0, 5.5]) * scale)
+
+    # Atria with appendages.
+    left_center = mitral / scale - 13 * long + np.array([-6.0, -17.0, 3.0]) + draw(0, 2, 3)
+    la = lobe(left_center, np.array([30.0, 19.0, 23.0]) * generator.uniform(0.9, 1.12, 3), np.eye(3))
+    appendage_root = left_center + np.array([-24.0, 8.0, 8.0])
+    appendage = appendage_root + np.array([[0, 0, 0], [-12, 14, 5], [-14, 26, 7], [-8, 35, 6]])
+    laa = Limb(appendage * scale, np.array([8.0, 7.5, 6.5, 4.0]) * scale)
+    right_atrium = tricuspid / scale - 17 * long + np.array([5.0, -4.0, 3.0]) + draw(0, 2, 3)
+    ra = lobe(right_atrium, np.array([20.0, 23.0, 27.0]) * generator.uniform(0.92, 1.1, 3), np.eye(3))
+    ear = right_atrium + np.array([[-2, 8, 16], [-6, 20, 24], [-12, 32, 26]])
+    raa = Limb(ear * scale, np.array([11.0, 9.0, 6.0]) * scale)
+    cava = right_atrium + np.array([[-2, -10, 20], [0, -16, 45], [2, -12, 110]])
+    pools["svc"] = Limb(cava * scale, np.array([9.0, 8.5, 9.0]) * scale)
+    inferior = right_atrium + np.array([[-4, -6, -20], [-8, -12, -45], [-8, -14, -110]])
+    pools["ivc"] = Limb(inferior * scale, np.array([11.0, 11.5, 12.0]) * scale)
+    veins = {
+        "vein_ru": [[20, -6, 12], [40, -12, 20], [70, -14, 34]],
+        "vein_rl": [[20, -10, -8], [40, -18, -14], [68, -24, -26]],
+        "vein_lu": [[-22, -6, 13], [-40, -14, 22], [-66, -18, 36]],
+        "vein_ll": [[-20, -12, -8], [-38, -22, -14], [-62, -32, -28]],
+    }
+    for name, way in veins.items():
+        pools[name] = Limb((left_center + np.array(way)) * scale, np.array([7.5, 6.5, 4.0]) * scale)
+
+    keep_off = grown(aorta, 3.0)  # room for the wall of the root and what is around it
+    blend = float(generator.uniform(*law.blend_mm)) * scale
+    pools["lv"] = pool
+    pools["rv"] = rv
+    pools["la"] = Cut(la, without=(keep_off,))
+    pools["laa"] = laa
+    pools["ra"] = Cut(Joined((ra, raa), 4.0), without=(keep_off,))
+    lv_wall = Joined((grown(pool, wall_mm),))
+    rv_wall = Joined((grown(rv, 3.2 * scale), grown(pools["rvot"], 3.0 * scale)), 6.0)
+    walls: dict[str, Body] = {
+        "lv": lv_wall,
+        "rv": rv_wall,
+        "la": grown(pools["la"], 2.0),
+        "laa": grown(laa, 1.5),
+        "ra": grown(pools["ra"], 2.0),
+        "pa": grown(pools["pa"], 1.5),
+        "aorta": grown(aorta, 1.8),
+    }
+    return HeartShape(
+        scale, long, right, down, pool, wall_mm, rv, mitral, tricuspid, root_axis, root_center, root_radius,
+        pools, walls, aorta, descending, blend,
+    )  # fmt: skip
