@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -28,11 +29,10 @@ if (
     sys.path.insert(0, _home)
 
 from StenosisDetectionLib.errors import InputError
-from StenosisDetectionLib.gui.dependencies import ensure_packages, ensure_torch, require_torch
+from StenosisDetectionLib.gui.dependencies import install_packages, install_torch, require_torch
 from StenosisDetectionLib.gui.sample_data import register_sample_data
 from StenosisDetectionLib.gui.self_test import StenosisDetectionTest  # noqa: F401 - Slicer looks for it here
-from StenosisDetectionLib.gui.worker import Worker
-from StenosisDetectionLib.options import AnalysisOptions
+from StenosisDetectionLib.options import PRECISIONS, AnalysisOptions
 from StenosisDetectionLib.progress import ProgressCallback
 from StenosisDetectionLib.study import CTVolume, LabelMap, StudyResult
 
@@ -64,29 +64,41 @@ class StenosisDetectionParameterNode:
     """The choices that are saved with the scene.
 
     inputVolume - the CT angiography.
+    inputRegion - where to search the arteries.
     inputSegmentation - the coronary lumen, when it is not to be found automatically.
     model - name of the segmentation model.
+    precision, minimumReferenceDiameter - as in AnalysisOptions; the diameter in mm.
+    colorCurves - whether the centerlines are colored by stenosis.
+    vessel, position - what is looked at, and where along it in mm.
+    rotation, spin, flip, contours - how it is looked at; angles in degrees.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
+    inputRegion: vtkMRMLMarkupsROINode
     inputSegmentation: vtkMRMLSegmentationNode
     model: str = AnalysisOptions.model
+    precision: Annotated[str, Choice(list(PRECISIONS))] = AnalysisOptions.precision
+    minimumReferenceDiameter: Annotated[float, WithinRange(0.5, 5.0)] = AnalysisOptions.minimum_reference_diameter_mm
+    colorCurves: bool = False
+    vessel: str = ""
+    position: float = 0.0
+    rotation: Annotated[float, WithinRange(-180.0, 180.0)] = 0.0
+    spin: Annotated[float, WithinRange(-180.0, 180.0)] = 0.0
+    flip: bool = False
+    contours: bool = True
 
 
 class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: choose, apply, watch or cancel, go to a lesion."""
+    """The life of the panel in Slicer; what it does is in StenosisDetectionLib.gui.panel."""
 
     def __init__(self, parent=None) -> None:
         # Without a parent the base class calls setup() at once, so everything it needs comes first.
         VTKObservationMixin.__init__(self)
         self.logic: StenosisDetectionLogic | None = None
+        self.panel = None
         self._parameterNode: StenosisDetectionParameterNode | None = None
         self._parameterNodeGuiTag: int | None = None
-        self._workNodes: tuple[vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode | None] | None = None
-        self._shownVolumeNode: vtkMRMLScalarVolumeNode | None = None
         ScriptedLoadableModuleWidget.__init__(self, parent)
-
-    # Life of the panel
 
     def setup(self) -> None:
         ScriptedLoadableModuleWidget.setup(self)
@@ -95,28 +107,27 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
 
-        # Imported when the panel is opened, since they would slow the start of Slicer.
-        from StenosisDetectionLib.gui.choices_view import ChoicesView
-        from StenosisDetectionLib.gui.results_view import ResultsView
-        from StenosisDetectionLib.gui.run_view import RunView
+        # Imported when the panel is opened, since it would slow the start of Slicer.
+        from StenosisDetectionLib.gui.panel import Panel
 
         self.logic = StenosisDetectionLogic()
-        self._run = RunView(self.ui, self._onWorkEnded)
-        self._results = ResultsView(self.ui, self._goToLesion)
-        self._choices = ChoicesView(self.ui, self._onModelChanged)
-        self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
-        self.ui.cancelButton.connect("clicked(bool)", self.onCancelButton)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        slicer.app.connect("aboutToQuit()", self._run.stop)
+        self.panel = Panel(self.ui, self.logic, Path(self.resourcePath("requirements.txt")))
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneRenewed)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneRenewed)
+        self.addObserver(scene, scene.NodeAddedEvent, self.onNodesChanged)
+        slicer.app.connect("aboutToQuit()", self.panel.stop)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
         """Called when the module is reloaded and when Slicer closes."""
-        self._run.stop()
-        slicer.app.disconnect("aboutToQuit()", self._run.stop)
+        # When Slicer closes, the widgets may be gone already, which PythonQt answers with a ValueError.
+        with contextlib.suppress(ValueError):
+            self.panel.stop()
+            self.panel.close()
+        slicer.app.disconnect("aboutToQuit()", self.panel.stop)
         if self._parameterNode is not None:
-            # When Slicer closes, the widgets may be gone already, which PythonQt answers with a ValueError.
             with contextlib.suppress(ValueError):
                 self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
         self.removeObservers()
@@ -124,43 +135,41 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def enter(self) -> None:
         """Called each time the user opens this module."""
-        self._choices.fill_devices()
+        self.panel.choices.refresh()
         self.initializeParameterNode()
 
     def exit(self) -> None:
         """Called each time the user leaves this module."""
-        self._stopWork()
+        self.panel.stop()
         self.setParameterNode(None)
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
-        self._stopWork()
+        self.panel.stop()
         self.setParameterNode(None)
-        self._results.clear()
-        self._shownVolumeNode = None
+        self.panel.close()
 
-    def onSceneEndClose(self, caller=None, event=None) -> None:
+    def onSceneRenewed(self, caller=None, event=None) -> None:
+        """Called when a scene was closed or loaded."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onNodesChanged(self, caller=None, event=None) -> None:
+        """Called for every node that is added; a batch of them is dealt with at its end."""
+        if self.parent.isEntered and self._parameterNode is not None and not slicer.mrmlScene.IsBatchProcessing():
+            self.panel.choose_volume()
+
     def onReload(self) -> None:
         """Forget the library too, so that the reloaded module imports it anew."""
-        self._stopWork()
+        self.panel.stop()
         for name in [name for name in sys.modules if name.partition(".")[0] == "StenosisDetectionLib"]:
             del sys.modules[name]
         importlib.invalidate_caches()
         ScriptedLoadableModuleWidget.onReload(self)
 
-    # Choices
-
     def initializeParameterNode(self) -> None:
         """Make sure that a parameter node exists and is observed, with a volume chosen where there is one."""
         self.setParameterNode(self.logic.getParameterNode())
-        if self._parameterNode.inputVolume is None:
-            for volumeNode in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-                # Label maps and color images are of this class too; the selector does not offer them.
-                if volumeNode.GetClassName() == "vtkMRMLScalarVolumeNode" and not volumeNode.GetHideFromEditors():
-                    self._parameterNode.inputVolume = volumeNode
-                    break
+        self.panel.choose_volume()
 
     def setParameterNode(self, parameterNode: StenosisDetectionParameterNode | None) -> None:
         """Observe this parameter node and show its values; None stops observing."""
@@ -172,103 +181,10 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if parameterNode is not None:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
-        self._onParametersChanged()
-
-    def _onModelChanged(self, name: str) -> None:
-        if self._parameterNode is not None:
-            self._parameterNode.model = name
+        self.panel.set_parameters(parameterNode)
 
     def _onParametersChanged(self, caller=None, event=None) -> None:
-        if self._parameterNode is not None:
-            self._choices.show_model(self._parameterNode.model)
-        self._updateButtons()
-
-    def _updateButtons(self) -> None:
-        running = self._run.running
-        ready = self._parameterNode is not None and self._parameterNode.inputVolume is not None
-        self.ui.applyButton.enabled = ready and not running
-        if running:
-            self.ui.applyButton.toolTip = _(
-                "The analysis is running: wait for it or cancel it; leaving the module cancels it too"
-            )
-        elif not ready:
-            self.ui.applyButton.toolTip = _("Choose the volume of the CT angiography first")
-        else:
-            self.ui.applyButton.toolTip = _("Find and measure the narrowings of the coronary arteries")
-        self.ui.cancelButton.enabled = running and not self._run.cancelling
-        for choice in ("inputVolumeSelector", "inputSegmentationSelector", "modelComboBox", "deviceComboBox"):
-            getattr(self.ui, choice).enabled = not running
-
-    # Work
-
-    def onApplyButton(self, checked: bool = False) -> None:
-        """Read the nodes and start the analysis in the background."""
-        self._run.clear()
-        try:
-            ensure_torch()
-            options = self._choices.options
-            nodes = (self._parameterNode.inputVolume, self._parameterNode.inputSegmentation)
-            volume, labelMap = self.logic.readNodes(*nodes)
-        except Exception as error:
-            self._run.show_error(error)
-            return
-        self._workNodes = nodes
-        analyze = self.logic.analyze
-        self._run.start(lambda progress: analyze(volume, labelMap, options, progress))
-        self._updateButtons()
-
-    def onCancelButton(self, checked: bool = False) -> None:
-        """Ask the work to stop; `_onWorkEnded` follows when it has."""
-        self._run.cancel()
-        self._updateButtons()
-
-    def _onWorkEnded(self, worker: Worker) -> None:
-        """Write the nodes of the result, all or none."""
-        if worker.error is not None:
-            self._run.show_error(worker.error)
-        elif worker.cancelled or worker.cancel_requested:
-            self._run.show_status(_("Cancelled: the scene is as it was."))
-        elif any(node is not None and not slicer.mrmlScene.IsNodePresent(node) for node in self._workNodes):
-            self._run.show_status(_("The input was removed during the analysis, so its result was dropped."))
-        else:
-            self._showStudy(worker.result, *self._workNodes)
-        self._workNodes = None
-        self._updateButtons()
-
-    def _showStudy(
-        self,
-        study: StudyResult,
-        volumeNode: vtkMRMLScalarVolumeNode,
-        segmentationNode: vtkMRMLSegmentationNode | None,
-    ) -> None:
-        try:
-            with slicer.util.RenderBlocker():
-                self.logic.showStudy(study, volumeNode, segmentationNode)
-                self._shownVolumeNode = volumeNode
-                self._results.show(study)
-                slicer.util.setSliceViewerLayers(background=volumeNode)
-                layoutManager = slicer.app.layoutManager()
-                if layoutManager is not None:  # there is none without a main window
-                    layoutManager.resetThreeDViews()
-        except Exception as error:
-            self._run.show_error(error)
-            return
-        self._run.show_status(_("Done. Click a lesion to go there."))
-        self._choices.fill_devices()  # PyTorch is loaded now and knows the devices
-
-    def _goToLesion(self, positionRas: tuple[float, float, float]) -> None:
-        """Show a lesion of the shown study, wherever a transform has moved its volume since."""
-        world = [0.0, 0.0, 0.0]
-        self._shownVolumeNode.TransformPointToWorld(positionRas, world)
-        self.logic.jumpTo(tuple(world))
-
-    def _stopWork(self) -> None:
-        """Cancel running work and wait until it has stopped."""
-        if self._run.stop():
-            self._workNodes = None
-            self._run.hide_progress()
-            self._run.show_status(_("Cancelled: the scene is as it was."))
-            self._updateButtons()
+        self.panel.parameters_changed()
 
 
 class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
@@ -324,8 +240,8 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         """
         from StenosisDetectionLib.batch import run_batch
 
-        ensure_torch()
-        ensure_packages(Path(__file__).with_name("Resources") / "requirements.txt")
+        install_torch()
+        install_packages(Path(__file__).with_name("Resources") / "requirements.txt")
         return run_batch(inputs, outputFolder, options, progress, overwrite)
 
     def analyze(

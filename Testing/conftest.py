@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from panel_fixtures import panel_module, pipeline, reviewed, table, widget  # noqa: F401 - fixtures
 
 # Two test processes share two cores: waiting threads must not spin (read when torch loads).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -117,21 +117,29 @@ def test_elapsed_text():
     ]
 
 
+def test_time_text_guesses_the_rest_in_steps():
+    assert texts.time_text(2.0, 0.5) == "0:02"  # too early to tell
+    assert texts.time_text(20.0, 0.02) == "0:20"
+    assert texts.time_text(20.0, 0.5) == "0:20, about 0:20 left"
+    assert texts.time_text(20.0, 0.51) == "0:20, about 0:20 left"
+    assert texts.time_text(60.0, 1.0) == "1:00"
+
+
 def test_lesion_rows_hold_the_numbers_of_the_lesions():
     study = small_study()
     rows = texts.lesion_rows(study)
     assert [row.lesion_id for row in rows] == ["L1", "L2"]
     for row, lesion in zip(rows, study.lesions, strict=True):
-        assert row.position_ras == lesion.position_ras
-        assert row.cells[0] == lesion.vessel
         assert row.cells[texts.GRADE_COLUMN] == row.grade == lesion.grade
         assert row.cells[texts.STENOSIS_COLUMN] == pytest.approx(lesion.diameter_stenosis_percent, abs=0.51)
         assert row.cells[5] == pytest.approx(lesion.minimal_lumen_diameter_mm, abs=0.0051)
         assert row.cells[6] == pytest.approx(lesion.reference_diameter_mm, abs=0.0051)
         assert row.cells[7] == pytest.approx(lesion.length_mm, abs=0.051)
-    assert rows[0].cells[1] == "pLAD (6)"
-    assert rows[0].cells[8] == flag_words("calcium")
-    assert rows[1].cells[8] == ""
+        assert row.cells[8] == lesion.plaque.type
+        assert row.cells[texts.REVIEW_COLUMN] == "open"
+    assert rows[0].cells[0] == "pLAD (6)"
+    assert rows[0].cells[9] == flag_words("calcium")
+    assert rows[1].cells[9] == ""
 
 
 def test_a_shown_stenosis_never_contradicts_its_grade():

@@ -11,7 +11,7 @@ import pytest
 from studies import oblique_affine, small_study
 
 from StenosisDetectionLib.errors import Cancelled, InputError
-from StenosisDetectionLib.gui.dependencies import ensure_torch
+from StenosisDetectionLib.gui.dependencies import install_torch
 from StenosisDetectionLib.progress import Progress
 from StenosisDetectionLib.study import LabelMap
 
@@ -254,7 +254,11 @@ def test_parameter_node_has_the_defaults_of_the_options(module, logic):
     parameters = logic.getParameterNode()
     assert parameters.inputVolume is None
     assert parameters.inputSegmentation is None
-    assert parameters.model == module.AnalysisOptions.model
+    assert parameters.inputRegion is None
+    options = module.AnalysisOptions()
+    assert parameters.model == options.model
+    assert parameters.precision == options.precision
+    assert parameters.minimumReferenceDiameter == options.minimum_reference_diameter_mm
 
 
 def test_missing_torch_is_one_line(logic, monkeypatch, tmp_path):
@@ -264,7 +268,7 @@ def test_missing_torch_is_one_line(logic, monkeypatch, tmp_path):
     with pytest.raises(InputError, match="PyTorch"):
         logic.runBatch([tmp_path / "a.nrrd"], tmp_path)
     with pytest.raises(InputError, match="PyTorch"):
-        ensure_torch()
+        install_torch()
 
 
 def test_the_module_describes_itself(module, repository):

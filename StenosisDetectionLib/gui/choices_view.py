@@ -1,41 +1,77 @@
-"""The model and device section of the panel: what computes, and where.
+"""The model and device section of the panel: what computes, where, and what is missing for it.
 
-In: the widgets of the .ui file (modelComboBox, deviceComboBox). Out: `AnalysisOptions`. The model belongs to the scene,
-so `on_model` is told what the user chooses; the device belongs to the machine and is kept in the application settings.
+In: the widgets of the .ui file (modelComboBox, deviceComboBox, environmentLabel and its buttons). Out: the model and
+the device of `AnalysisOptions`. The model belongs to the scene, so `on_model` is told what the user chooses; the device
+belongs to the machine and is kept in the application settings. Nothing is installed without a press of its button.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..options import AnalysisOptions
+from .dependencies import install_packages, install_torch, missing_packages
 from .devices import device_choices
+from .environment import environment_lines, look
 
 DEVICE_SETTING = "StenosisDetection/Device"
 
 
 class ChoicesView:
-    """Shows the registered models and the devices of this machine."""
+    """Shows the registered models, the devices of this machine and what the machine lacks.
 
-    def __init__(self, ui: Any, on_model: Callable[[str], None]) -> None:
+    Parameters
+    ----------
+    on_model : told the name of the model that the user chooses.
+    on_error : told what went wrong while installing.
+    requirements : the file of the packages the module needs.
+    """
+
+    def __init__(
+        self, ui: Any, on_model: Callable[[str], None], on_error: Callable[[Exception], None], requirements: Path
+    ) -> None:
         import qt
 
         from ..segmentation.models import list_models
 
         self._ui = ui
         self._on_model = on_model
-        for index, model in enumerate(list_models()):
-            ui.modelComboBox.addItem(model.name, model.name)
-            ui.modelComboBox.setItemData(index, model.description, qt.Qt.ToolTipRole)
-        self.fill_devices()
+        self._on_error = on_error
+        self._requirements = requirements
+        self._descriptions = {model.name: model.description for model in list_models()}
+        for index, (name, description) in enumerate(self._descriptions.items()):
+            ui.modelComboBox.addItem(name, name)
+            ui.modelComboBox.setItemData(index, description, qt.Qt.ToolTipRole)
+        self.refresh()
         ui.modelComboBox.connect("currentIndexChanged(int)", self._on_model_changed)
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._on_device_changed)
+        ui.checkButton.connect("clicked(bool)", self._on_check)
+        ui.installTorchButton.connect("clicked(bool)", self._on_install_torch)
+        ui.installPackagesButton.connect("clicked(bool)", self._on_install_packages)
 
     @property
-    def options(self) -> AnalysisOptions:
-        """What the user chose."""
-        return AnalysisOptions(model=self._ui.modelComboBox.currentData, device=self._ui.deviceComboBox.currentData)
+    def device(self) -> str:
+        """The device that the user chose."""
+        return str(self._ui.deviceComboBox.currentData)
 
-    def fill_devices(self) -> None:
+    @property
+    def model(self) -> str:
+        """The model that the user chose."""
+        return str(self._ui.modelComboBox.currentData)
+
+    def refresh(self) -> None:
+        """Look again at what this computer has; loads nothing."""
+        self._fill_devices()
+        self._show_environment(load=False)
+        self._describe_model()
+
+    def show_model(self, name: str) -> None:
+        """Choose a model, if there is one of that name."""
+        index = self._ui.modelComboBox.findData(name)
+        if index >= 0:
+            self._ui.modelComboBox.currentIndex = index
+
+    def _fill_devices(self) -> None:
         """List the devices, which change when PyTorch is installed or loaded, and choose that of the settings."""
         import slicer
 
@@ -48,16 +84,42 @@ class ChoicesView:
         combo.currentIndex = max(combo.findData(chosen), 0)
         combo.blockSignals(False)
 
-    def show_model(self, name: str) -> None:
-        """Choose a model, if there is one of that name."""
-        index = self._ui.modelComboBox.findData(name)
-        if index >= 0:
-            self._ui.modelComboBox.currentIndex = index
+    def _show_environment(self, load: bool) -> None:
+        environment = look(missing_packages(self._requirements), load)
+        self._ui.environmentLabel.text = "\n".join(environment_lines(environment))
+        self._ui.installTorchButton.visible = environment.torch_version is None
+        self._ui.installPackagesButton.visible = bool(environment.missing_packages)
+        if not environment.ready:
+            self._ui.modelCollapsibleButton.collapsed = False
+
+    def _describe_model(self) -> None:
+        self._ui.modelDescriptionLabel.text = self._descriptions.get(self.model, "")
 
     def _on_model_changed(self, index: int) -> None:
+        self._describe_model()
         self._on_model(self._ui.modelComboBox.itemData(index))
 
     def _on_device_changed(self, index: int) -> None:
         import qt
 
         qt.QSettings().setValue(DEVICE_SETTING, self._ui.deviceComboBox.itemData(index))
+
+    def _on_check(self, _checked: bool = False) -> None:
+        import slicer
+
+        with slicer.util.WaitCursor():
+            self._show_environment(load=True)
+            self._fill_devices()
+
+    def _on_install_torch(self, _checked: bool = False) -> None:
+        self._install(install_torch)
+
+    def _on_install_packages(self, _checked: bool = False) -> None:
+        self._install(lambda: install_packages(self._requirements))
+
+    def _install(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:
+            self._on_error(error)
+        self.refresh()

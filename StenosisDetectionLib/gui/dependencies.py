@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from ..errors import InputError
+from .environment import TORCH_REQUIREMENT, missing_requirements
 
 TORCH_MISSING = (
     "PyTorch is missing: install the PyTorch extension in the Extensions Manager, restart Slicer and try again"
@@ -16,8 +17,8 @@ def require_torch() -> None:
         raise InputError(TORCH_MISSING)
 
 
-def ensure_torch() -> None:
-    """Make PyTorch available through the PyTorch extension, which asks the user before it installs anything."""
+def install_torch() -> None:
+    """Install PyTorch through the PyTorch extension, which asks the user first; nothing to do when it is there."""
     import slicer
 
     if importlib.util.find_spec("torch") is not None:
@@ -26,11 +27,20 @@ def ensure_torch() -> None:
         raise InputError(TORCH_MISSING)
     from PyTorchUtils import PyTorchUtilsLogic
 
-    if PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=">=2.4") is None:
-        raise InputError("PyTorch was not installed: press Apply again and accept, or install it in PyTorch Utils")
+    if PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT) is None:
+        raise InputError("PyTorch was not installed: press Install PyTorch and accept, or use the module PyTorch Utils")
 
 
-def ensure_packages(requirements: Path) -> None:
+def missing_packages(requirements: Path) -> tuple[str, ...]:
+    """Return the packages of a requirements file that are not installed; PyTorch is none of them."""
+    import slicer.packaging
+
+    return missing_requirements(
+        slicer.packaging.load_requirements(requirements), lambda wanted: bool(slicer.packaging.pip_check([wanted]))
+    )
+
+
+def install_packages(requirements: Path) -> None:
     """Install the packages of a requirements file that are missing, after the user agreed."""
     import slicer.packaging
 

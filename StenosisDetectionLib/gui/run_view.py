@@ -1,8 +1,8 @@
 """The running section of the panel: progress, elapsed time, cancel, status line, details.
 
 In: the widgets of the .ui file (progressFrame, progressBar, stageLabel, elapsedLabel, statusLabel, detailsButton,
-detailsText) and a piece of work. Out: `on_end` is called once, on the main thread, with the `Worker` that ended by
-itself or was cancelled by the user; work that `stop` ended is dropped.
+logButton, detailsText) and a piece of work. Out: `on_end` is called once, on the main thread, with the `Worker` that
+ended by itself or was cancelled by the user; work that `stop` ended is dropped.
 """
 
 import logging
@@ -12,8 +12,7 @@ from typing import Any
 
 from ..errors import StenosisDetectionError, error_line
 from ..progress import ProgressCallback
-from ..study import StudyResult
-from .texts import elapsed_text
+from .texts import elapsed_text, time_text
 from .worker import YIELD_SECONDS, Worker
 
 LONGEST_WAIT_S = 60.0
@@ -23,18 +22,20 @@ LONGEST_WAIT_S = 60.0
 class RunView:
     """Runs one piece of work at a time and shows how far it is."""
 
-    def __init__(self, ui: Any, on_end: Callable[[Worker[StudyResult]], None]) -> None:
+    def __init__(self, ui: Any) -> None:
         import qt
 
         self._ui = ui
-        self._on_end = on_end
-        self._worker: Worker[StudyResult] | None = None
+        self._on_end: Callable[[Worker[Any]], None] = _ignore
+        self._worker: Worker[Any] | None = None
         self._stage = ""
         self._timer = qt.QTimer()
         self._timer.setInterval(int(1000 * YIELD_SECONDS))
         self._timer.connect("timeout()", self._on_tick)
         ui.detailsButton.connect("toggled(bool)", ui.detailsText.setVisible)
+        ui.logButton.connect("clicked(bool)", open_log)
         ui.detailsButton.visible = False
+        ui.logButton.visible = False
         ui.detailsText.visible = False
         ui.progressFrame.visible = False
 
@@ -48,10 +49,11 @@ class RunView:
         """Whether the work under way has been asked to stop."""
         return self._worker is not None and self._worker.cancel_requested
 
-    def start(self, work: Callable[[ProgressCallback], StudyResult]) -> None:
-        """Run `work` in the background; it must touch neither Qt nor MRML."""
+    def start(self, work: Callable[[ProgressCallback], Any], on_end: Callable[[Worker[Any]], None]) -> None:
+        """Run `work` in the background; it must touch neither Qt nor MRML. `on_end` follows on the main thread."""
         from slicer.i18n import tr as _
 
+        self._on_end = on_end
         self._stage = ""
         self._ui.progressBar.value = 0
         self._ui.stageLabel.text = _("Starting")
@@ -85,6 +87,7 @@ class RunView:
         self._ui.detailsText.clear()
         self._ui.detailsButton.visible = False
         self._ui.detailsButton.checked = False
+        self._ui.logButton.visible = False
 
     def hide_progress(self) -> None:
         """Hide the progress bar."""
@@ -97,6 +100,7 @@ class RunView:
     def show_error(self, error: Exception) -> None:
         """Show one line; when the error was unexpected, its traceback goes to the details and to the log."""
         self.show_status(error_line(error))
+        self._ui.logButton.visible = True
         if not isinstance(error, StenosisDetectionError):
             logging.error("StenosisDetection: the analysis failed", exc_info=error)
             self._add_detail("".join(traceback.format_exception(error)))
@@ -113,10 +117,10 @@ class RunView:
             self.hide_progress()
             self._on_end(worker)
 
-    def _show_progress(self, worker: Worker[StudyResult]) -> None:
+    def _show_progress(self, worker: Worker[Any]) -> None:
         elapsed = elapsed_text(worker.elapsed_s)
-        self._ui.elapsedLabel.text = elapsed
         progress = worker.progress
+        self._ui.elapsedLabel.text = time_text(worker.elapsed_s, progress.fraction if progress is not None else 0.0)
         if progress is None or worker.cancel_requested:
             return
         self._ui.progressBar.value = round(100 * progress.fraction)
@@ -128,3 +132,15 @@ class RunView:
     def _add_detail(self, text: str) -> None:
         self._ui.detailsText.appendPlainText(text)
         self._ui.detailsButton.visible = True
+
+
+def open_log(_checked: bool = False) -> None:
+    """Open the log of this Slicer session in the program the system has for text files."""
+    import qt
+    import slicer
+
+    qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(slicer.app.currentLogFile()))
+
+
+def _ignore(_worker: Worker[Any]) -> None:
+    """Stand for `on_end` before any work was started."""

@@ -22,10 +22,10 @@ _NOT_HU = ("Z_EFF", "ED", "EDW", "MGML", "PCT", "OD", "HU_MOD")
 """Rescale types of spectral maps, which are no attenuation images (DICOM PS3.3 C.11.1.1.2)."""
 _NOT_VOLUME = ("LOCALIZER", "SCOUT", "SCREEN SAVE", "DOSE_INFO", "MONITORING", "CINE")
 _PROJECTED = ("MIP", "MPR", "VRT", "REFORMATTED", "PROJECTION IMAGE", "CPR")
-_CARDIAC_WORDS = ("coron", "cardi", "ccta", "ctca", "heart")
-_CONTRAST_WORDS = ("cta", "ctca", "angio", "contrast")
-_PLAIN_WORDS = ("calcium", "score", "scoring", "casc", "agatston", "non con", "noncon", "non-con", "without contrast")
-_TIMING_WORDS = ("monitor", "bolus", "timing", "scout", "topogram", "locali", "surview")
+CARDIAC_WORDS = ("coron", "cardi", "ccta", "ctca", "heart")
+CONTRAST_WORDS = ("cta", "ctca", "angio", "contrast")
+PLAIN_WORDS = ("calcium", "score", "scoring", "casc", "agatston", "non con", "noncon", "non-con", "without contrast")
+TIMING_WORDS = ("monitor", "bolus", "timing", "scout", "topogram", "locali", "surview")
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,15 +147,15 @@ _POINTS: tuple[tuple[int, str, _Test], ...] = (
     (3, "original", lambda h, n, g: "ORIGINAL" in h.image_type),
     (1, "primary", lambda h, n, g: "PRIMARY" in h.image_type),
     (2, "axial", lambda h, n, g: _axial(h)),
-    (4, "contrast agent", lambda h, n, g: h.acquisition.get("contrast_agent") is True or _has(_CONTRAST_WORDS, h)),
-    (3, "cardiac", lambda h, n, g: _has(_CARDIAC_WORDS, h) or "cardiac_phase_percent" in h.acquisition),
+    (4, "contrast agent", lambda h, n, g: h.acquisition.get("contrast_agent") is True or _has(CONTRAST_WORDS, h)),
+    (3, "cardiac", lambda h, n, g: _has(CARDIAC_WORDS, h) or "cardiac_phase_percent" in h.acquisition),
     (2, "at least 100 slices", lambda h, n, g: n >= 100),
     (1, "slices up to 1 mm apart", lambda h, n, g: g is not None and g.slice_spacing_mm <= 1.0 + 1e-3),
     (1, "slices up to 0.6 mm apart", lambda h, n, g: g is not None and g.slice_spacing_mm <= 0.6 + 1e-3),
     (2, "cardiac field of view", lambda h, n, g: 150 <= _field_of_view_mm(h) <= 280),
     (1, "diastole", lambda h, n, g: 65 <= float(h.acquisition.get("cardiac_phase_percent", 0)) <= 85),
-    (-4, "plain scan", lambda h, n, g: _has(_PLAIN_WORDS, h)),
-    (-4, "timing scan", lambda h, n, g: _has(_TIMING_WORDS, h)),
+    (-4, "plain scan", lambda h, n, g: _has(PLAIN_WORDS, h)),
+    (-4, "timing scan", lambda h, n, g: _has(TIMING_WORDS, h)),
     (-4, "reformatted", lambda h, n, g: any(word in " ".join(h.image_type) for word in _PROJECTED)),
     (-10, "too few slices", lambda h, n, g: n < MINIMUM_SLICES),
 )

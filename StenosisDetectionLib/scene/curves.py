@@ -45,13 +45,7 @@ def add_curve_node(scene: Any, vessel: Vessel, profile: LumenProfile, reference:
 def add_lesion_node(scene: Any, study: StudyResult, name: str) -> Any:
     """Add one control point per lesion at its throat, in the order of the study, and return the node."""
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
-    for lesion in study.lesions:
-        index = node.AddControlPoint(vtk.vtkVector3d(*lesion.position_ras))
-        node.SetNthControlPointLabel(index, f"{lesion.id} {lesion.vessel} {lesion.diameter_stenosis_percent:.0f} %")
-        node.SetNthControlPointDescription(index, _describe(lesion))
-        node.SetNthControlPointLocked(index, True)
-    node.SetLocked(True)
-    node.SetFixedNumberOfControlPoints(True)
+    fill_lesion_node(node, study.lesions)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetSelectedColor(*LESION_COLOR)
@@ -62,6 +56,20 @@ def add_lesion_node(scene: Any, study: StudyResult, name: str) -> Any:
     # A lesion is hidden inside its vessel: show it through the surface.
     display.SetOccludedVisibility(True)
     return node
+
+
+def fill_lesion_node(node: Any, lesions: tuple[Lesion, ...], rejected: frozenset[str] = frozenset()) -> None:
+    """Give the node of lesions one locked control point each; rejected ones are there but not shown."""
+    node.SetFixedNumberOfControlPoints(False)
+    node.RemoveAllControlPoints()
+    for lesion in lesions:
+        index = node.AddControlPoint(vtk.vtkVector3d(*lesion.position_ras))
+        node.SetNthControlPointLabel(index, f"{lesion.id} {lesion.vessel} {lesion.diameter_stenosis_percent:.0f} %")
+        node.SetNthControlPointDescription(index, _describe(lesion))
+        node.SetNthControlPointVisibility(index, lesion.id not in rejected)
+        node.SetNthControlPointLocked(index, True)
+    node.SetLocked(True)
+    node.SetFixedNumberOfControlPoints(True)
 
 
 def _measurements(

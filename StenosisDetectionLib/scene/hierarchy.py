@@ -26,6 +26,14 @@ def place_under_study(scene: Any, volume_node: Any, nodes: list[Any], case_id: s
         tree.CreateItem(folder, node)
 
 
+def place_beside(scene: Any, others: list[Any], node: Any) -> None:
+    """Put a node into the folder of the first of other nodes that has a place in the subject hierarchy."""
+    tree = slicer_package().vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(scene)
+    items = [item for item in map(tree.GetItemByDataNode, others) if item]
+    if items:
+        tree.CreateItem(tree.GetItemParent(items[0]), node)
+
+
 def remove_items(scene: Any, nodes: list[Any]) -> None:
     """Remove the items of nodes, but not the nodes, and the result folders that are empty afterwards."""
     tree = slicer_package().vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(scene)

@@ -13,7 +13,9 @@ from ..study import StudyResult
 from .application import slicer_package
 from .chart import add_chart_nodes
 from .curves import add_curve_node, add_lesion_node
-from .hierarchy import place_under_study, remove_items
+from .hierarchy import place_beside, place_under_study, remove_items
+from .record import StudyRecorder
+from .record_nodes import RECORD_ROLE, REVIEW_ROLE, add_text_node, text_of
 from .segmentation import add_segmentation_node
 from .tables import add_lesion_table, add_profile_table, add_vessel_table
 from .volume import add_volume_node
@@ -35,6 +37,7 @@ class ResultNodes:
     profiles: dict[str, Any]
     chart: Any
     series: tuple[Any, ...]
+    record: Any
 
     def as_dict(self) -> dict[str, Any]:
         """Return the nodes by role."""
@@ -43,10 +46,10 @@ class ResultNodes:
     def result_nodes(self) -> list[Any]:
         """Return all nodes but the volume, in the order in which the subject hierarchy shows them."""
         tables = (self.lesion_table, self.vessel_table, *self.profiles.values())
-        return [self.segmentation, *self.curves.values(), self.lesions, *tables, self.chart, *self.series]
+        return [self.segmentation, *self.curves.values(), self.lesions, *tables, self.chart, *self.series, self.record]
 
 
-def build_scene(study: StudyResult, scene: Any, volume_node: Any = None) -> ResultNodes:
+def build_scene(study: StudyResult, scene: Any, volume_node: Any = None, segmentation_node: Any = None) -> ResultNodes:
     """Add the result of a study to a scene and return its nodes.
 
     Without `volume_node` the CT itself is added, named by the case. An earlier result of the same volume node is
@@ -57,6 +60,7 @@ def build_scene(study: StudyResult, scene: Any, volume_node: Any = None) -> Resu
     study : what `analyze` returned.
     scene : `slicer.mrmlScene`, or a scene of `create_scene`.
     volume_node : the `vtkMRMLScalarVolumeNode` in `scene` that was analyzed.
+    segmentation_node : segmentation of the earlier result that still holds and is kept instead of being made anew.
 
     Raises
     ------
@@ -68,8 +72,10 @@ def build_scene(study: StudyResult, scene: Any, volume_node: Any = None) -> Resu
     try:
         if volume_node is None:
             volume_node = add_volume_node(scene, study.volume, study.case_id)
-        replaced = find_result_nodes(scene, volume_node)
-        nodes = _add_nodes(study, scene, volume_node)
+        replaced = [node for node in find_result_nodes(scene, volume_node) if node is not segmentation_node]
+        nodes = _add_nodes(study, scene, volume_node, segmentation_node)
+        if segmentation_node is not None:
+            remove_items(scene, [segmentation_node])
         place_under_study(scene, volume_node, nodes.result_nodes(), study.case_id)
         _remove(scene, replaced)
     except BaseException:
@@ -89,9 +95,33 @@ def find_result_nodes(scene: Any, volume_node: Any) -> list[Any]:
     ]
 
 
-def _add_nodes(study: StudyResult, scene: Any, volume_node: Any) -> ResultNodes:
+def find_by_role(scene: Any, volume_node: Any, role: str) -> list[Any]:
+    """Return the nodes of one role in the result of a volume node; empty without a result."""
+    return [node for node in find_result_nodes(scene, volume_node) if node.GetAttribute(ROLE_ATTRIBUTE) == role]
+
+
+def record_texts(scene: Any, volume_node: Any) -> tuple[str, str] | None:
+    """Return the records of the study and of its review that a scene has of a volume node; None without a result."""
+    nodes = find_result_nodes(scene, volume_node)
+    study = text_of(nodes, RECORD_ROLE, ROLE_ATTRIBUTE)
+    return None if study is None else (study, text_of(nodes, REVIEW_ROLE, ROLE_ATTRIBUTE) or "")
+
+
+def write_record(scene: Any, volume_node: Any, role: str, text: str) -> None:
+    """Keep a record of the result of a volume node in the scene, in place of the one before it."""
+    known = find_by_role(scene, volume_node, role)
+    if known:
+        known[0].SetText(text)
+        return
+    node = add_text_node(scene, role, text)
+    _mark(role, node, volume_node)
+    place_beside(scene, find_by_role(scene, volume_node, RECORD_ROLE), node)
+
+
+def _add_nodes(study: StudyResult, scene: Any, volume_node: Any, segmentation: Any) -> ResultNodes:
     measured = list(zip(study.tree.vessels, study.profiles, study.references, strict=True))
-    segmentation = add_segmentation_node(scene, study.labels, volume_node, "Coronary arteries")
+    if segmentation is None:
+        segmentation = add_segmentation_node(scene, study.labels, volume_node, "Coronary arteries")
     curves = {vessel.name: add_curve_node(scene, vessel, profile, reference) for vessel, profile, reference in measured}
     lesions = add_lesion_node(scene, study, "Stenoses")
     lesion_table = add_lesion_table(scene, study, "Lesions")
@@ -101,7 +131,9 @@ def _add_nodes(study: StudyResult, scene: Any, volume_node: Any) -> ResultNodes:
         for vessel, profile, reference in measured
     }
     chart, series = add_chart_nodes(scene, study, profiles, lesion_table, "Diameters")
-    nodes = ResultNodes(volume_node, segmentation, curves, lesions, lesion_table, vessel_table, profiles, chart, series)
+    record = add_text_node(scene, RECORD_ROLE, StudyRecorder().text_of(study))
+    tables = (lesion_table, vessel_table, profiles)
+    nodes = ResultNodes(volume_node, segmentation, curves, lesions, *tables, chart, series, record)
     for role, value in nodes.as_dict().items():
         if role != "volume":
             _mark(role, value, volume_node)

@@ -4,6 +4,7 @@ In: a scalar volume node, a segmentation node. Out: `CTVolume` and `LabelMap`, i
 themselves; a transform they are under is not applied, since the result is put under the same one.
 """
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,26 @@ def volume_of_node(volume_node: Any) -> CTVolume:
     matrix = vtk.vtkMatrix4x4()
     volume_node.GetIJKToRASMatrix(matrix)
     return CTVolume(voxels, _array(matrix), source_format="Slicer")
+
+
+def region_of_node(roi_node: Any, volume_node: Any) -> tuple[float, float, float, float, float, float]:
+    """Return the box around a region of interest in the coordinates of a volume node: x0, x1, y0, y1, z0, z1 in mm.
+
+    Raises
+    ------
+    InputError : the region is empty.
+    """
+    bounds = [0.0] * 6
+    roi_node.GetRASBounds(bounds)
+    if not all(low < high for low, high in zip(bounds[0::2], bounds[1::2], strict=True)):
+        raise InputError("the region is empty: draw it around the heart, or choose the whole volume")
+    corners = []
+    for corner in itertools.product(bounds[0:2], bounds[2:4], bounds[4:6]):
+        own = [0.0, 0.0, 0.0]
+        volume_node.TransformPointFromWorld(corner, own)
+        corners.append(own)
+    (x0, y0, z0), (x1, y1, z1) = np.min(corners, axis=0).tolist(), np.max(corners, axis=0).tolist()
+    return x0, x1, y0, y1, z0, z1
 
 
 def modality_of_node(volume_node: Any) -> str:

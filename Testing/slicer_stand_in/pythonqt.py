@@ -100,9 +100,15 @@ class Wrapped:
         name, _, kinds = signature.rstrip(")").partition("(")
         count = len(kinds.split(",")) if kinds else 0
 
-        def call(*arguments):
-            function(*(wrap(self._table, argument) for argument in arguments[:count]))
+        def call_all(*arguments):
+            try:
+                function(*(wrap(self._table, argument) for argument in arguments[:count]))
+            except Exception as error:
+                ERRORS.append(error)
+                raise
 
+        # PySide looks at the number of arguments to choose between the forms of a signal.
+        call = (lambda: call_all(), lambda a: call_all(a), lambda a, b: call_all(a, b))[count]
         getattr(self._target, name).connect(call)
         _connections(self._target).append((signature, function, call))
         return True
@@ -116,6 +122,9 @@ class Wrapped:
                 return True
         return False
 
+
+ERRORS = []
+"""What was raised in functions that a signal called; Qt itself only prints it."""
 
 _CONNECTIONS = {}
 

@@ -85,6 +85,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     noneDisplay = _value("noneDisplay", str)
     showChildNodeTypes = _value("showChildNodeTypes", bool)
     addEnabled = _value("addEnabled", bool)
+    baseName = _value("baseName", str)
     removeEnabled = _value("removeEnabled", bool)
 
     def setMRMLScene(self, scene):
@@ -125,7 +126,59 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._combo.setCurrentIndex(-1)
 
 
-CUSTOM = (qMRMLWidget, ctkCollapsibleButton, qMRMLNodeComboBox)
+class ctkSliderWidget(QtWidgets.QWidget):
+    """A slider with a spin box for numbers with decimals."""
+
+    valueChanged = QtCore.Signal(float)
+    valueIsChanging = QtCore.Signal(float)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._slider = QtWidgets.QSlider(QtCore.Qt.Horizontal)
+        self._box = QtWidgets.QDoubleSpinBox()
+        self._box.setMinimumWidth(92)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._slider)
+        layout.addWidget(self._box)
+        self._page = 10.0
+        self._slider.valueChanged.connect(lambda steps: self._box.setValue(steps * self._box.singleStep()))
+        self._box.valueChanged.connect(self._moved)
+
+    def _moved(self, value):
+        self._slider.blockSignals(True)
+        self._slider.setValue(round(value / self._box.singleStep()))
+        self._slider.blockSignals(False)
+        self.valueChanged.emit(value)
+
+    def _scale(self):
+        step = self._box.singleStep()
+        self._slider.blockSignals(True)
+        self._slider.setRange(round(self._box.minimum() / step), round(self._box.maximum() / step))
+        self._slider.setPageStep(round(self._page / step))
+        self._slider.setValue(round(self._box.value() / step))
+        self._slider.blockSignals(False)
+
+    def _set(self, name, value):
+        getattr(self._box, name)(value)
+        self._scale()
+
+    def _set_page(self, value):
+        self._page = value
+        self._scale()
+
+    value = QtCore.Property(float, lambda self: self._box.value(), lambda self, v: self._box.setValue(v))
+    minimum = QtCore.Property(float, lambda self: self._box.minimum(), lambda self, v: self._set("setMinimum", v))
+    maximum = QtCore.Property(float, lambda self: self._box.maximum(), lambda self, v: self._set("setMaximum", v))
+    singleStep = QtCore.Property(
+        float, lambda self: self._box.singleStep(), lambda self, v: self._set("setSingleStep", v)
+    )
+    pageStep = QtCore.Property(float, lambda self: self._page, _set_page)
+    decimals = QtCore.Property(int, lambda self: self._box.decimals(), lambda self, v: self._set("setDecimals", v))
+    suffix = QtCore.Property(str, lambda self: self._box.suffix(), lambda self, v: self._box.setSuffix(v))
+
+
+CUSTOM = (qMRMLWidget, ctkCollapsibleButton, ctkSliderWidget, qMRMLNodeComboBox)
 
 
 def load_ui(path, table):
@@ -160,7 +213,9 @@ def unknown_names(root, table):
     for element in root.iter("widget"):
         properties = table.properties(element.get("class"))
         for item in element.findall("property"):
-            if item.get("stdset") != "0" and item.get("name") not in properties:
+            # The partner of a label is no property: the loader of .ui files sets it.
+            partner = element.get("class") == "QLabel" and item.get("name") == "buddy"
+            if item.get("stdset") != "0" and not partner and item.get("name") not in properties:
                 yield f"{element.get('class')}.{item.get('name')}"
     for connection in root.iter("connection"):
         sender, signal, receiver, slot = (connection.findtext(key) for key in ("sender", "signal", "receiver", "slot"))

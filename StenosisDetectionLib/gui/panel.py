@@ -1,0 +1,231 @@
+"""The panel without its life cycle: the sections, the session they share, and the work that Apply starts.
+
+In: the widgets of the .ui file, the logic of the module, and the parameter node that the module's widget gives it. Out:
+nodes in the scene. The Slicer side of the life of a panel (parameter node, scene events, reload) is in
+`StenosisDetection/StenosisDetection.py`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ..options import AnalysisOptions
+from .choices_view import ChoicesView
+from .dependencies import require_torch
+from .findings_view import FindingsView
+from .input_view import InputView
+from .run_view import RunView, open_log
+from .session import Session
+from .worker import Worker
+
+_CHOICES = (
+    "inputVolumeSelector",
+    "inputRegionSelector",
+    "inputSegmentationSelector",
+    "modelComboBox",
+    "deviceComboBox",
+    "precisionComboBox",
+    "minimumDiameterSpinBox",
+    "useSuggestionButton",
+)
+"""What must not change while the analysis runs."""
+
+
+class Panel:
+    """Connects the sections of the panel.
+
+    Parameters
+    ----------
+    ui : the widgets by name.
+    logic : a `StenosisDetectionLogic`.
+    requirements : the file of the packages the module needs.
+    """
+
+    def __init__(self, ui: Any, logic: Any, requirements: Path) -> None:
+        import slicer
+
+        self.ui = ui
+        self._logic = logic
+        self.parameters: Any = None
+        self._work_nodes: tuple[Any, Any] | None = None
+        self.run = RunView(ui)
+        self.session = Session(lambda: slicer.mrmlScene, lambda: "", self._session_changed)
+        self.choices = ChoicesView(ui, self._model_chosen, self.run.show_error, requirements)
+        self.input = InputView(ui, self._use_volume)
+        self.findings = FindingsView(ui, self.session, self.go_to_lesion, self.go_to_vessel)
+        ui.applyButton.connect("clicked(bool)", self.apply)
+        ui.cancelButton.connect("clicked(bool)", self.cancel)
+        ui.openLogButton.connect("clicked(bool)", open_log)
+
+    # Parameters
+
+    def set_parameters(self, parameters: Any) -> None:
+        """Take another parameter node; None when there is none for now."""
+        self.parameters = parameters
+        self.parameters_changed()
+
+    def parameters_changed(self) -> None:
+        """Show what the parameter node says: the choices, and the result of the chosen volume."""
+        if self.parameters is not None:
+            self.choices.show_model(self.parameters.model)
+            if not self.run.running:
+                self._open(self.parameters.inputVolume)
+            self.input.refresh(self.parameters.inputVolume)
+        self.update_buttons()
+
+    def choose_volume(self) -> None:
+        """Choose the volume that looks most like a coronary CT angiography, where none is chosen yet."""
+        if self.parameters is not None and self.parameters.inputVolume is None:
+            node = self.input.suggested_node()
+            if node is not None:
+                self.parameters.inputVolume = node
+        if self.parameters is not None:
+            self.input.refresh(self.parameters.inputVolume)
+
+    def options(self) -> AnalysisOptions:
+        """Return what the user chose.
+
+        Raises
+        ------
+        InputError : the region cannot be used.
+        """
+        from ..scene.reading import region_of_node
+
+        parameters = self.parameters
+        region = parameters.inputRegion
+        return AnalysisOptions(
+            model=self.choices.model,
+            device=self.choices.device,
+            precision=parameters.precision,
+            roi=None if region is None else region_of_node(region, parameters.inputVolume),
+            minimum_reference_diameter_mm=parameters.minimumReferenceDiameter,
+        )
+
+    def update_buttons(self) -> None:
+        """Enable what can be used now, and say why not what cannot."""
+        from slicer.i18n import tr as _
+
+        running = self.run.running
+        ready = self.parameters is not None and self.parameters.inputVolume is not None
+        self.ui.applyButton.enabled = ready and not running
+        if running:
+            self.ui.applyButton.toolTip = _(
+                "The analysis is running: wait for it or cancel it; leaving the module cancels it too"
+            )
+        elif not ready:
+            self.ui.applyButton.toolTip = _("Choose the volume of the CT angiography first")
+        else:
+            self.ui.applyButton.toolTip = _("Find and measure the narrowings of the coronary arteries")
+        self.ui.cancelButton.enabled = running and not self.run.cancelling
+        for name in _CHOICES:
+            getattr(self.ui, name).enabled = not running
+
+    # Work
+
+    def apply(self, _checked: bool = False) -> None:
+        """Read the nodes and start the analysis in the background."""
+        self.run.clear()
+        try:
+            require_torch()
+            options = self.options()
+            nodes = (self.parameters.inputVolume, self.parameters.inputSegmentation)
+            volume, label_map = self._logic.readNodes(*nodes)
+        except Exception as error:
+            self.run.show_error(error)
+            self.choices.refresh()
+            return
+        self._work_nodes = nodes
+        analyze = self._logic.analyze
+        self.run.start(lambda progress: analyze(volume, label_map, options, progress), self._analyzed)
+        self.update_buttons()
+
+    def cancel(self, _checked: bool = False) -> None:
+        """Ask the work to stop; what was to follow it is told when it has."""
+        self.run.cancel()
+        self.update_buttons()
+
+    def stop(self) -> None:
+        """Cancel running work and wait until it has stopped."""
+        from slicer.i18n import tr as _
+
+        if self.run.stop():
+            self._work_nodes = None
+            self.run.hide_progress()
+            self.run.show_status(_("Cancelled: the scene is as it was."))
+            self.update_buttons()
+
+    def close(self) -> None:
+        """Show nothing, as when the scene is closed."""
+        self.session.close()
+        self.findings.refresh()
+
+    def _analyzed(self, worker: Worker[Any]) -> None:
+        """Write the nodes of the result, all or none."""
+        import slicer
+        from slicer.i18n import tr as _
+
+        nodes, self._work_nodes = self._work_nodes, None
+        if worker.error is not None:
+            self.run.show_error(worker.error)
+        elif worker.cancelled or worker.cancel_requested:
+            self.run.show_status(_("Cancelled: the scene is as it was."))
+        elif nodes is None or any(node is not None and not slicer.mrmlScene.IsNodePresent(node) for node in nodes):
+            self.run.show_status(_("The input was removed during the analysis, so its result was dropped."))
+        else:
+            self._show_result(worker.result, *nodes)
+        self.update_buttons()
+
+    def _show_result(self, study: Any, volume_node: Any, segmentation_node: Any) -> None:
+        import slicer
+        from slicer.i18n import tr as _
+
+        try:
+            with slicer.util.RenderBlocker():
+                again = segmentation_node is not None
+                self._logic.showStudy(study, volume_node, segmentation_node)
+                self.session.start(study, volume_node, again)
+                self.findings.refresh()
+                self.findings.open()
+                slicer.util.setSliceViewerLayers(background=volume_node)
+                layout_manager = slicer.app.layoutManager()
+                if layout_manager is not None:  # there is none without a main window
+                    layout_manager.resetThreeDViews()
+        except Exception as error:
+            self.run.show_error(error)
+            return
+        self.run.show_status(_("Done. Click a lesion to go there."))
+        self.choices.refresh()  # PyTorch is loaded now and knows the devices
+
+    # Going places
+
+    def go_to_lesion(self, lesion_id: str) -> None:
+        """Take the views to a lesion, wherever a transform has moved its volume since."""
+        world = [0.0, 0.0, 0.0]
+        lesion = self.session.lesion(lesion_id)
+        self.session.volume_node.TransformPointToWorld(lesion.position_ras, world)
+        self._logic.jumpTo(tuple(world))
+
+    def go_to_vessel(self, name: str) -> None:
+        """Look along a vessel."""
+
+    # Inside
+
+    def _open(self, volume_node: Any) -> None:
+        try:
+            before = self.session.found
+            self.session.open(volume_node)
+            if self.session.found is not before:
+                self.findings.refresh()
+        except Exception as error:
+            self.run.show_error(error)
+            self.findings.refresh()
+
+    def _use_volume(self, node: Any) -> None:
+        if self.parameters is not None:
+            self.parameters.inputVolume = node
+
+    def _model_chosen(self, name: str) -> None:
+        if self.parameters is not None:
+            self.parameters.model = name
+
+    def _session_changed(self, tree_changed: bool) -> None:
+        self.findings.refresh()

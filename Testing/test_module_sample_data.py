@@ -1,0 +1,84 @@
+"""The demo study in Slicer's Sample Data module."""
+
+import pytest
+from panel_fixtures import needs_stand_in
+from studies import small_study
+
+from StenosisDetectionLib.gui import sample_data
+from StenosisDetectionLib.gui.sample_data import add_demo_volume
+
+pytestmark = needs_stand_in
+
+
+@pytest.fixture
+def demo(panel_module, monkeypatch):
+    """Replace the demo study, which takes a minute, by the small one; return when to go on after half of it."""
+    import types
+
+    import slicer
+    from PySide6.QtWidgets import QApplication
+
+    import StenosisDetectionLib.phantom as phantom
+
+    def demo_study(report):
+        report(0.5, "half")
+        for _ in range(100):
+            report(0.6, "more")
+        return types.SimpleNamespace(volume=small_study().volume)
+
+    monkeypatch.setattr(phantom, "demo_study", demo_study)
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: None)
+    monkeypatch.setattr(slicer.app, "processEvents", QApplication.processEvents)
+    return demo_study
+
+
+def test_the_demo_study_is_computed_and_shown(panel_module, demo):
+    import slicer
+
+    layers = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    node = add_demo_volume()
+    assert slicer.util.arrayFromVolume(node).shape == small_study().volume.voxels.shape
+    assert layers.GetBackgroundVolumeID() == node.GetID()
+
+
+def test_the_demo_study_can_be_cancelled(panel_module, demo, monkeypatch):
+    import slicer
+
+    create = slicer.util.createProgressDialog
+
+    def cancelled_dialog(**options):
+        dialog = create(**options)
+        dialog.cancel()
+        return dialog
+
+    monkeypatch.setattr(slicer.util, "createProgressDialog", cancelled_dialog)
+    import StenosisDetectionLib.phantom as phantom
+
+    reached = []
+
+    def endless(report):
+        while True:
+            report(0.5, "on")
+            reached.append(1)
+
+    monkeypatch.setattr(phantom, "demo_study", endless)
+    assert add_demo_volume() is None
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+
+
+def test_the_demo_study_is_offered_as_sample_data(panel_module, monkeypatch):
+    import sys
+    import types
+
+    offered = {}
+    logic = types.SimpleNamespace(
+        registerCustomSampleDataCategory=lambda category, title: offered.update(category=category),
+        registerCustomSampleDataSource=lambda **source: offered.update(source),
+    )
+    monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
+    monkeypatch.setattr(sample_data, "add_demo_volume", lambda: "added")
+    sample_data.register_sample_data()
+    assert offered["category"] == "StenosisDetection"
+    # The data source checks that its lists have one length; nothing is downloaded.
+    assert offered["uris"] == offered["fileNames"] == offered["nodeNames"] == []
+    assert offered["customDownloader"](None) == "added"
