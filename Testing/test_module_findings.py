@@ -220,3 +220,12 @@ def test_the_choices_reach_the_options_and_the_scene(widget, pipeline):
     options = pipeline.calls[0][2]
     assert (options.precision, options.minimum_reference_diameter_mm) == ("bf16", 2.0)
     assert widget._parameterNode.parameterNode.GetParameter("precision") == "bf16"
+
+
+def test_curves_are_colored_by_stenosis_on_request(reviewed):
+    import slicer
+
+    curve = slicer.util.getNode("LAD")
+    assert not curve.GetDisplayNode().GetScalarVisibility()
+    reviewed.ui.colorCurvesCheckBox.checked = True
+    assert curve.GetDisplayNode().GetScalarVisibility()

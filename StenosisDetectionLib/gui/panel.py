@@ -69,6 +69,7 @@ class Panel:
             self.choices.show_model(self.parameters.model)
             if not self.run.running:
                 self._open(self.parameters.inputVolume)
+            self._color_curves()
             self.input.refresh(self.parameters.inputVolume)
         self.update_buttons()
 
@@ -185,6 +186,7 @@ class Panel:
                 self.session.start(study, volume_node, again)
                 self.findings.refresh()
                 self.findings.open()
+                self._color_curves()
                 slicer.util.setSliceViewerLayers(background=volume_node)
                 layout_manager = slicer.app.layoutManager()
                 if layout_manager is not None:  # there is none without a main window
@@ -218,6 +220,14 @@ class Panel:
         except Exception as error:
             self.run.show_error(error)
             self.findings.refresh()
+
+    def _color_curves(self) -> None:
+        import slicer
+
+        from ..scene.updating import color_curves
+
+        if self.session.volume_node is not None and self.parameters is not None:
+            color_curves(slicer.mrmlScene, self.session.volume_node, self.parameters.colorCurves)
 
     def _use_volume(self, node: Any) -> None:
         if self.parameters is not None:

@@ -47,6 +47,14 @@ def _one_change(node: Any) -> Iterator[None]:
         node.EndModify(before)
 
 
+def color_curves(scene: Any, volume_node: Any, by_stenosis: bool) -> None:
+    """Color the centerlines of a result by their stenosis, or each in the color of its vessel."""
+    for node in find_by_role(scene, volume_node, "curves"):
+        display = node.GetDisplayNode()
+        if display is not None:
+            display.SetScalarVisibility(by_stenosis)
+
+
 def rename_segment(segmentation_node: Any, old: str, new: str) -> None:
     """Give the segment of a vessel another name, with the code and the color of that name; its id stays."""
     segmentation = segmentation_node.GetSegmentation()
