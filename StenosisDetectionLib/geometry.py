@@ -6,8 +6,21 @@ affines, while arrays are indexed [k, j, i].
 
 import numpy as np
 
+from .errors import InputError
+
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Converts homogeneous LPS points (DICOM, ITK) to RAS and back."""
+
+
+SPACES = ("RAS", "LPS")
+"""The patient coordinate systems of files."""
+
+
+def signs_of(space: str) -> np.ndarray:
+    """Return the factors (3,) that take points of a space, `RAS` or `LPS`, to RAS and back; InputError for others."""
+    if space not in SPACES:
+        raise InputError(f"unknown space '{space}': choose RAS or LPS")
+    return np.array([1.0, 1.0, 1.0]) if space == "RAS" else np.array([-1.0, -1.0, 1.0])
 
 
 def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:

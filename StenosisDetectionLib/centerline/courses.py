@@ -4,12 +4,12 @@ At a fork a vessel goes on into the daughter with the best sum of four terms, ea
 thickest, longest, and pointing where this vessel is known to go.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..geometry import arc_length
-from .grid import LumenGrid, wall_radius
 from .paths import Section
 
 
@@ -40,11 +40,23 @@ def joined_nodes(sections: list[Section], course: list[int]) -> np.ndarray:
 
 
 class SectionTree:
-    """The sections of all trees with the lengths, thicknesses and directions the naming rules ask for."""
+    """The sections of all trees with the lengths, thicknesses and directions the naming rules ask for.
 
-    def __init__(self, grid: LumenGrid, sections: list[Section]) -> None:
-        self.grid = grid
+    `ras` (N, 3) and `depth` (N,) are positions and distances to the wall in mm of the nodes of the sections;
+    `radius_of` gives the radii at some of them.
+    """
+
+    def __init__(
+        self,
+        ras: np.ndarray,
+        depth: np.ndarray,
+        sections: list[Section],
+        radius_of: Callable[[np.ndarray], np.ndarray],
+    ) -> None:
+        self.ras = ras
+        self.depth = depth
         self.sections = sections
+        self.radius_of = radius_of
         self.along = [self._distances(s.nodes) for s in sections]
         self.longest = np.array([a[-1] for a in self.along])
         for index in range(len(sections) - 1, -1, -1):
@@ -69,14 +81,14 @@ class SectionTree:
 
         Where nothing is as far as `near_mm`, all voxels count; the result is shorter than 1 where they spread.
         """
-        origin = self.grid.ras[self.sections[starts[0]].nodes[0]]
+        origin = self.ras[self.sections[starts[0]].nodes[0]]
         points, distances = [], []
         stack = [(s, 0.0) for s in starts]
         while stack:
             index, offset = stack.pop()
             if offset > far_mm:
                 continue
-            points.append(self.grid.ras[self.sections[index].nodes])
+            points.append(self.ras[self.sections[index].nodes])
             distances.append(offset + self.along[index])
             stack += [(c, offset + self.length(index)) for c in self.sections[index].children]
         position, distance = np.concatenate(points), np.concatenate(distances)
@@ -90,7 +102,7 @@ class SectionTree:
         """Return the mean depth of a section between 2 mm and `far_mm` from its start."""
         along = self.along[index]
         kept = (along >= min(2.0, along[-1] / 2)) & (along <= far_mm)
-        return float(self.grid.depth[self.sections[index].nodes[kept]].mean())
+        return float(self.depth[self.sections[index].nodes[kept]].mean())
 
     def follow(self, start: int, habit: Habit) -> list[int]:
         """Return the sections of a vessel from its first one to its tip."""
@@ -121,19 +133,17 @@ class SectionTree:
         """Return length and mean radius in mm of a branch beyond the lumen of the vessel it leaves."""
         nodes = self.nodes(course)
         along = self._distances(nodes)
-        outside = along > self.grid.depth[nodes[0]]
+        outside = along > self.depth[nodes[0]]
         if not outside.any():
             return 0.0, 0.0
-        return float(along[-1] - self.grid.depth[nodes[0]]), float(
-            wall_radius(self.grid, self.grid.ras[nodes[outside]]).mean()
-        )
+        return float(along[-1] - self.depth[nodes[0]]), float(self.radius_of(nodes[outside]).mean())
 
     def _end_tangent(self, index: int) -> np.ndarray:
         """Return the direction of the last 6 mm of a section."""
         nodes, along = self.sections[index].nodes, self.along[index]
-        step = self.grid.ras[nodes[-1]] - self.grid.ras[nodes[np.searchsorted(along, max(along[-1] - 6.0, 0.0))]]
+        step = self.ras[nodes[-1]] - self.ras[nodes[np.searchsorted(along, max(along[-1] - 6.0, 0.0))]]
         return step / max(float(np.linalg.norm(step)), 1e-6)
 
     def _distances(self, nodes: np.ndarray) -> np.ndarray:
         """Return the distance of each voxel of a path from its first."""
-        return arc_length(self.grid.ras[nodes])
+        return arc_length(self.ras[nodes])

@@ -209,10 +209,10 @@ def _name_divided_left(
         naming.courses.append(left_main)
     naming.courses.append(Course([*front[:-1], *tree.follow(front[-1], LAD_HABIT)], left_main, "LAD"))
     circumflex = [*back[:-1], *tree.follow(back[-1], LCX_HABIT)]
-    fork = tree.grid.ras[tree.sections[circumflex[0]].nodes[0]]
+    fork = tree.ras[tree.sections[circumflex[0]].nodes[0]]
 
     def near_crux(n: int) -> bool:
-        right, _, above = tree.grid.ras[tree.sections[circumflex[n]].nodes[-1]] - fork
+        right, _, above = tree.ras[tree.sections[circumflex[n]].nodes[-1]] - fork
         return bool(right > CRUX_RIGHT_MM and above < -CRUX_BELOW_MM)
 
     circumflex = _cut_at_crux(tree, circumflex, near_crux, roles)
@@ -228,12 +228,12 @@ def _name_right(tree: SectionTree, roots: list[list[int]], naming: Naming, roles
         return []
     start = max(roots[0], key=lambda s: tree.longest[s])
     course = tree.follow(start, RCA_HABIT)
-    ostium = tree.grid.ras[tree.sections[start].nodes[0]]
+    ostium = tree.ras[tree.sections[start].nodes[0]]
     nodes = tree.nodes(course)
-    margin = int(nodes[np.argmax(tree.grid.ras[nodes] @ np.array(ACUTE_MARGIN_DIRECTION))])
+    margin = int(nodes[np.argmax(tree.ras[nodes] @ np.array(ACUTE_MARGIN_DIRECTION))])
     beyond = next(n for n, s in enumerate(course) if margin in tree.sections[s].nodes)
     course = _cut_at_crux(
-        tree, course, lambda n: n >= beyond and tree.grid.ras[tree.sections[course[n]].nodes[-1]][1] < ostium[1], roles
+        tree, course, lambda n: n >= beyond and tree.ras[tree.sections[course[n]].nodes[-1]][1] < ostium[1], roles
     )
     naming.courses.append(_attached(tree, naming, course, "RCA"))
     return roots[1:]

@@ -5,6 +5,7 @@ algorithm for accurate and robust skeletons, Pacific Graphics 2000): shortest pa
 depth in the lumen; the farthest voxel not yet explained becomes a tip, and a tube around its path is explained.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -140,7 +141,8 @@ def trace_sections(grid: LumenGrid, graph: LumenGraph, paths: Reach, report: Sta
         explained[np.unique(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in near]))] = True
         explained[nodes] = True
         report(position / len(order), f"tracing vessels ({len(accepted)} branches)")
-    return _sections(accepted, graph)
+    crossed = zip(graph.first[graph.bridge], graph.second[graph.bridge], strict=True)
+    return cut_at_forks(accepted, {frozenset((int(a), int(b))) for a, b in crossed})
 
 
 def _leave_late(grid: LumenGrid, path: np.ndarray, accepted: list[np.ndarray]) -> np.ndarray:
@@ -160,12 +162,9 @@ def _leave_late(grid: LumenGrid, path: np.ndarray, accepted: list[np.ndarray]) -
     return path if first <= 1 else np.concatenate([tree[nearest[first - 1]][None], path[first:]])
 
 
-def _sections(traced: list[np.ndarray], graph: LumenGraph) -> list[Section]:
+def cut_at_forks(traced: list[np.ndarray], bridges: Set[frozenset[int]] = frozenset()) -> list[Section]:
     """Cut traced paths, each of which starts on an earlier one or at a source, at all forks."""
     starts = {int(path[0]) for path in traced}
-    bridges = {
-        frozenset((int(a), int(b))) for a, b in zip(graph.first[graph.bridge], graph.second[graph.bridge], strict=True)
-    }
     sections: list[Section] = []
     ending_at: dict[int, int] = {}
     for path in traced:

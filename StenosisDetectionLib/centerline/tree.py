@@ -7,7 +7,7 @@ from ..progress import StageReport, no_report
 from ..study import CENTERLINE_SPACING_MM, LumenSegmentation, Vessel, VesselTree
 from .courses import Course, SectionTree, joined_nodes
 from .gaps import bridge_gaps
-from .grid import LumenGrid, build_grid
+from .grid import LumenGrid, build_grid, wall_radius
 from .naming import name_courses
 from .ostia import Ostium, estimate_ostia, find_ostia
 from .paths import Section, components, lumen_graph, reach, trace_sections
@@ -59,7 +59,7 @@ def extract_tree(segmentation: LumenSegmentation, report: StageReport = no_repor
     sections = trace_sections(grid, graph, paths, lambda f, m: report(0.5 + 0.2 * f, m))
     if not sections:
         return VesselTree((), flags=("no_vessel",))
-    naming = name_courses(SectionTree(grid, sections))
+    naming = name_courses(SectionTree(grid.ras, grid.depth, sections, lambda nodes: wall_radius(grid, grid.ras[nodes])))
     if not naming.courses:
         return VesselTree((), flags=("no_vessel",))
     vessels: dict[str, Vessel] = {}
