@@ -14,10 +14,10 @@ from typing import NoReturn
 
 from ..errors import InputError
 from ..version import RESEARCH_USE, __version__
-from . import analyze, models, phantom
+from . import analyze, evaluate, models, phantom
 from .outcome import failure
 
-_SUBCOMMANDS = (analyze, models, phantom)
+_SUBCOMMANDS = (analyze, evaluate, models, phantom)
 
 
 class _Parser(argparse.ArgumentParser):

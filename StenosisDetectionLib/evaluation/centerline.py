@@ -34,6 +34,12 @@ GAP_MM = 2.0
 NAME_TIE_MM = 0.25
 """At a branching point two vessels are equally near: a name is right if its vessel is nearest but for this."""
 
+SIDE_BRANCH = "side_branch"
+"""Flag of a small unnamed branch of the reference: nobody has to find it, and it is no false branch."""
+
+UNNAMED = "names_unknown"
+"""Flag of a reference tree whose names are not known: names are not scored."""
+
 _SPACING_MM = 0.25
 
 
@@ -102,12 +108,12 @@ def compare_trees(tree: VesselTree, reference: VesselTree, step_mm: float = STEP
     lines, references = _lines(tree), _lines(reference)
     to_tree = [_distances(line.points, lines) for line in references]
     to_reference = [_distances(line.points, references) for line in lines]
-    asked = [line.graded & (line.radius > 0) for line in references]
+    asked = [line.graded & (SIDE_BRANCH not in line.vessel.flags) for line in references]
     found = [distance <= TOLERANCE_MM for distance in to_tree]
     matched = [distance <= TOLERANCE_MM for distance in to_reference]
     wide = [number for number, part in enumerate(asked) if part.any()]
     missed = tuple(references[number].name for number in wide if found[number][asked[number]].mean() < FOUND_PART)
-    main_mm, named_mm, segment_mm, segment_named_mm = _naming(lines, references)
+    main_mm, named_mm, segment_mm, segment_named_mm = _naming(lines, [] if UNNAMED in reference.flags else references)
     return TreeScores(
         paths=_paths(tree, reference, step_mm),
         ostia=_ostia(tree, reference),
@@ -154,7 +160,8 @@ def _lines(tree: VesselTree) -> list[_Line]:
         if len(vessel.points_ras) < 2:
             continue
         points, radius = resampled(vessel.points_ras, _SPACING_MM, vessel.radius_mm)
-        lines.append(_Line(vessel, vessel_name(vessel.name), points, arc_length(points), radius))
+        _, distance = resampled(vessel.points_ras, _SPACING_MM, vessel.distance_mm)
+        lines.append(_Line(vessel, vessel_name(vessel.name), points, distance, radius))
     return lines
 
 
@@ -184,7 +191,7 @@ def _paths(tree: VesselTree, reference: VesselTree, step_mm: float) -> tuple[Pat
     for vessel in reference.vessels:
         if not reference.ends_free(vessel) or len(vessel.points_ras) < 2:
             continue
-        if not (vessel.radius_mm >= GRADED_RADIUS_MM).any():
+        if SIDE_BRANCH in vessel.flags or not (vessel.radius_mm >= GRADED_RADIUS_MM).any():
             continue
         points, radius = path_from_ostium(reference, vessel.name)
         best = _best(candidates, points, radius)

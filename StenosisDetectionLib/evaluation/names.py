@@ -1,8 +1,15 @@
 """Names of vessels and segments as data sets write them, brought to the names of `anatomy`."""
 
-import re
+from __future__ import annotations
 
-from ..anatomy import SEGMENTS, VESSELS, segment_definition
+import re
+from typing import TYPE_CHECKING
+
+from ..anatomy import SEGMENTS, VESSELS, segment_definition, vessel_definition
+from ..stenosis.patient import territory_of
+
+if TYPE_CHECKING:
+    from ..study import VesselTree
 
 VESSEL_GROUPS = ("LM+LAD", "LCX", "RCA")
 """The vessels of a per-vessel evaluation; the left main coronary artery counts to the LAD (method of Rotterdam)."""
@@ -50,3 +57,11 @@ def vessel_group(territory: str) -> str:
     if territory in ("LM", "LAD"):
         return VESSEL_GROUPS[0]
     return territory if territory in VESSEL_GROUPS else ""
+
+
+def territory_in(tree: VesselTree, name: str) -> str:
+    """Return the CAD-RADS territory of a vessel: as the tree tells, else as its name does; empty if neither can."""
+    try:
+        return territory_of(tree, name)
+    except KeyError:
+        return vessel_definition(vessel_name(name)).territory

@@ -1,0 +1,114 @@
+"""A case of an evaluation: what a result says, what a reference says, and the scores of one against the other.
+
+RAS, mm, percent. What one side does not tell is None and is not scored: a label map alone gives the scores of the
+segmentation, a list of lesions those of the stenoses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .centerline import TreeScores, compare_trees
+from .label_maps import SegmentationScores, compare_label_maps
+from .lesions import CaseLesions, LesionFinding, compare_lesions
+
+if TYPE_CHECKING:
+    from ..study import LabelMap, Vessel, VesselTree
+
+LabelReader = Callable[[], "LabelMap"]
+"""Label maps are large, so a case holds the reading of one, not the voxels."""
+
+
+@dataclass(frozen=True, eq=False)
+class ResultCase:
+    """What an analysis wrote of a case.
+
+    `category` is CAD-RADS 2.0; `software` has version and model of the report, `labels` reads its segmentation.
+    """
+
+    case_id: str
+    sha256: str
+    tree: VesselTree
+    lesions: tuple[LesionFinding, ...]
+    category: str | None
+    software: dict[str, str | None]
+    labels: LabelReader | None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceCase:
+    """What is known of a case.
+
+    `lesions` is None where nothing is known of them, empty where there is none; `group` is a word that cases of one
+    kind share, for example a family of phantoms.
+    """
+
+    case_id: str
+    tree: VesselTree | None = None
+    lesions: tuple[LesionFinding, ...] | None = None
+    category: str | None = None
+    labels: LabelReader | None = None
+    dominance: str | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class CaseScores:
+    """The scores of a case; None for what was not scored."""
+
+    case_id: str
+    group: str
+    software: dict[str, str | None]
+    seconds: float | None
+    segmentation: SegmentationScores | None
+    tree: TreeScores | None
+    lesions: CaseLesions | None
+    dominance: tuple[str, str] | None
+    """Dominance of the reference and of the result, where the reference tells."""
+
+
+def score_case(result: ResultCase, reference: ReferenceCase) -> CaseScores:
+    """Return the scores of a result against its reference."""
+    segmentation = None
+    if result.labels is not None and reference.labels is not None:
+        segmentation = compare_label_maps(result.labels(), reference.labels(), reference.tree)
+    lesions = None
+    if reference.lesions is not None:
+        lesions = compare_lesions(
+            reference.case_id,
+            reference.lesions,
+            result.lesions,
+            reference.tree,
+            result.tree,
+            result.category,
+            reference.category,
+        )
+    return CaseScores(
+        case_id=reference.case_id,
+        group=reference.group,
+        software=result.software,
+        seconds=result.seconds,
+        segmentation=segmentation,
+        tree=None if reference.tree is None else compare_trees(result.tree, reference.tree),
+        lesions=lesions,
+        dominance=None if reference.dominance is None else (reference.dominance, result.tree.dominance),
+    )
+
+
+def place_at(vessel: Vessel, distance_mm: float | None) -> tuple[float, float, float] | None:
+    """Return the point at a distance along a vessel, None for no distance."""
+    if distance_mm is None:
+        return None
+    x, y, z = (float(np.interp(distance_mm, vessel.distance_mm, axis)) for axis in vessel.points_ras.T)
+    return x, y, z
+
+
+def distance_on(vessel: Vessel, point_ras: np.ndarray) -> float:
+    """Return the distance along a vessel of its point nearest to a point."""
+    nearest = int(np.argmin(np.linalg.norm(vessel.points_ras - point_ras, axis=1)))
+    return float(vessel.distance_mm[nearest])
