@@ -9,7 +9,8 @@ from ..errors import InputError
 from ..study import CTVolume, LabelMap
 
 PLAQUE_TYPES = ("noncalcified", "calcified", "mixed")
-SHAPES = ("cosine", "plateau")
+SHAPES = ("cosine", "plateau", "occlusion")
+LESION_KINDS = ("focal", "ostial", "bifurcation", "tandem", "diffuse", "occlusion")
 _SHOULDER = 0.25  # part of a plateau lesion that each of its cosine shoulders takes
 
 LUMEN_LABEL = 1
@@ -40,8 +41,14 @@ class LesionShape:
     throat_mm, length_mm : middle and length along the vessel.
     diameter_stenosis_percent : narrowing at the throat, of the equivalent diameter the vessel would have there.
     plaque : one of `PLAQUE_TYPES`.
-    shape : `cosine`, or `plateau`: cosine shoulders of a quarter of the length and an even middle half.
+    shape : `cosine`, or `plateau`: cosine shoulders of a quarter of the length and an even middle half; `occlusion` is
+        a plateau of 100 %.
     eccentricity : 0 keeps the lumen on the centerline, 1 lets it touch the wall on one side.
+    skew : above 0 the lesion begins farther from the throat than it ends, below 0 nearer; -1 to 1, 0 is symmetric.
+    kind : one of `LESION_KINDS`.
+    medina : for a bifurcation, 0 or 1 for the parts before it, behind it and in the branch, for example `1,1,0`.
+    remodeling_index : diameter of the outer wall at the throat over the healthy one.
+    plaque_hu : attenuation of the plaque without its calcium; None for that of the scene.
 
     Raises
     ------
@@ -55,29 +62,43 @@ class LesionShape:
     plaque: str = "noncalcified"
     shape: str = "cosine"
     eccentricity: float = 0.0
+    skew: float = 0.0
+    kind: str = "focal"
+    medina: str = ""
+    remodeling_index: float = 1.0
+    plaque_hu: float | None = None
 
     def __post_init__(self) -> None:
         if self.plaque not in PLAQUE_TYPES or self.shape not in SHAPES:
             raise InputError(f"a lesion needs a plaque of {PLAQUE_TYPES} and a shape of {SHAPES}")
-        if not (0 <= self.diameter_stenosis_percent < 100 and self.length_mm > 0 and 0 <= self.eccentricity <= 1):
+        most = 100 if self.shape == "occlusion" else np.nextafter(100, 0)
+        stenosis_fits = 0 <= self.diameter_stenosis_percent <= most
+        if not (stenosis_fits and self.length_mm > 0 and 0 <= self.eccentricity <= 1):
             raise InputError("a lesion needs a stenosis of 0 to below 100 %, a length above 0 mm, eccentricity 0 to 1")
+        if not -1 < self.skew < 1 or self.kind not in LESION_KINDS:
+            raise InputError(f"a lesion needs a skew between -1 and 1 and a kind of {LESION_KINDS}")
 
     @property
     def start_mm(self) -> float:
         """Distance at which it begins."""
-        return self.throat_mm - self.length_mm / 2
+        return self.throat_mm - self.length_mm * (1 + self.skew) / 2
 
     @property
     def end_mm(self) -> float:
         """Distance at which it ends."""
-        return self.throat_mm + self.length_mm / 2
+        return self.throat_mm + self.length_mm * (1 - self.skew) / 2
 
     def factor(self, distance_mm: np.ndarray) -> np.ndarray:
         """Return lumen diameter over healthy diameter at distances along the vessel."""
-        u = np.clip(np.abs(np.asarray(distance_mm) - self.throat_mm) / (self.length_mm / 2), 0, 1)
-        if self.shape == "plateau":
+        return 1 - 0.01 * self.diameter_stenosis_percent * self.profile(distance_mm)
+
+    def profile(self, distance_mm: np.ndarray) -> np.ndarray:
+        """Return the narrowing at distances along the vessel as a share of that at the throat, 0 to 1."""
+        away = np.asarray(distance_mm) - self.throat_mm
+        u = np.clip(np.abs(away) / (0.5 * self.length_mm * (1 - np.sign(away) * self.skew)), 0, 1)
+        if self.shape != "cosine":
             u = np.clip((u - (1 - 2 * _SHOULDER)) / (2 * _SHOULDER), 0, 1)
-        return 1 - 0.01 * self.diameter_stenosis_percent * 0.5 * (1 + np.cos(np.pi * u))
+        return 0.5 * (1 + np.cos(np.pi * u))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +123,11 @@ class VesselTruth:
 
 @dataclass(frozen=True)
 class LesionTruth:
-    """A lesion as made: the diameter is smallest against its healthy diameter at the throat."""
+    """A lesion as made: the diameter is smallest against its healthy diameter at the throat.
+
+    `segment` is the number of the SCCT segment of the throat. `plaque_volume_mm3` holds the calcium; volumes are None
+    where they are not known.
+    """
 
     vessel: str
     start_mm: float
@@ -117,6 +142,12 @@ class LesionTruth:
     plaque: str
     shape: str
     eccentricity: float
+    kind: str = "focal"
+    segment: int | None = None
+    medina: str = ""
+    remodeling_index: float = 1.0
+    plaque_volume_mm3: float | None = None
+    calcium_volume_mm3: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,4 +223,16 @@ def lesion_truth(shape: LesionShape, vessel: VesselTruth) -> LesionTruth:
         plaque=shape.plaque,
         shape=shape.shape,
         eccentricity=shape.eccentricity,
+        kind=shape.kind,
+        segment=segment_at(vessel, shape.throat_mm),
+        medina=shape.medina,
+        remodeling_index=shape.remodeling_index,
     )
+
+
+def segment_at(vessel: VesselTruth, distance_mm: float) -> int | None:
+    """Return the number of the SCCT segment at a distance along a vessel; None where it has none."""
+    for number, start, end in vessel.segments:
+        if start <= distance_mm <= end:
+            return number
+    return None

@@ -120,7 +120,23 @@ def heart(shape: HeartShape, hu: dict[str, float], generator: np.random.Generato
         side = np.cos(angle) * shape.right - np.sin(angle) * shape.down
         ends = center + np.array([0.55 * semi[2] * side, 0.72 * semi[2] * side + 0.5 * semi[0] * axis])
         scene.append(Painted(Implicit(Limb(ends, np.array([3.5, 5.0]) * s)), myocardium, motion="lad"))
+    for ventricle, count, motion in ((shape.left_ventricle, 14, "lad"), (shape.right_ventricle, 16, "rca")):
+        scene += [Painted(tube, myocardium, motion=motion) for tube in _trabeculae(ventricle, count, generator)]
     return scene
+
+
+def _trabeculae(ventricle: Lobe, count: int, generator: np.random.Generator) -> list[Tube]:
+    """Return bundles of muscle along the inner surface of a ventricle, mostly toward its apex."""
+    tubes = []
+    for _ in range(count):
+        angle, low = generator.uniform(0, 2 * np.pi), generator.uniform(-0.1, 0.6)
+        along = np.linspace(low, low + generator.uniform(0.15, 0.4), 5)
+        around = angle + np.cumsum(generator.normal(0, 0.12, 5))
+        inner = np.sqrt(np.maximum(1 - along**2, 0.02)) * generator.uniform(0.88, 0.99)
+        unit = np.stack([along, inner * np.cos(around), inner * np.sin(around)], axis=1)
+        points = ventricle.center_ras + (unit * ventricle.semi_axes_mm) @ ventricle.axes.T
+        tubes.append(Tube(points, np.full(5, generator.uniform(0.8, 2.2))))
+    return tubes
 
 
 def aortic_root(shape: HeartShape, hu: dict[str, float], label: int) -> list[Painted]:

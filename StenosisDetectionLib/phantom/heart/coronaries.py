@@ -34,6 +34,17 @@ SMALLEST_MM = 1.0
 _MOTION = {"RCA": "rca", "AM1": "rca", "AM2": "rca", "LCX": "lcx", "OM1": "lcx", "OM2": "lcx", "RI": "lcx"}
 
 
+TRUNKS = ("LM", "LAD", "LCX", "RCA")
+SHARPEST_COSINE = 0.1
+"""Of the turn between two neighboring chords of 2 mm."""
+
+ATTEMPTS = 12
+
+
+class _Misfit(Exception):
+    """A vessel that every tree has does not fit this heart."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tree:
     """A healthy tree: named vessels, small branches, ostia, dominance, anomalies, bifurcation law."""
@@ -68,23 +79,56 @@ class _Planner:
         self.lines: dict[str, np.ndarray] = {}
         self.parents: dict[str, str | None] = {}
 
-    def add(self, name: str, way: np.ndarray, parent: str | None, length_mm: float | None = None) -> None:
-        """Add a vessel along a way, kept out of everything else, wound, at even steps."""
-        line = resampled(way, STEP_MM, smoothing_mm=2.5)
+    def add(self, name: str, way: np.ndarray, parent: str | None, length_mm: float | None = None) -> bool:
+        """Add a vessel along a way, kept out of everything else, wound, at even steps; False where that fails."""
+        line = resampled(way, STEP_MM, smoothing_mm=2.5) if arc_length(way)[-1] > 3 * STEP_MM else way
+        if len(line) < 3:
+            raise _Misfit(name)
         if length_mm is not None:
             line = line[: max(int(length_mm / STEP_MM), 4)]
         line = wound(line, self.shape.ventricles, self.tortuosity, self.generator)
         line = self._kept_off(line, ostial=parent is None)
         line[0] = way[0]
-        self.lines[name] = resampled(_spline(line))
+        fine = resampled(_spline(line))
+        if not self._is_valid(fine, parent):
+            if name in TRUNKS:
+                raise _Misfit(name)
+            return False
+        self.lines[name] = fine
         self.parents[name] = parent
+        return True
+
+    def _is_valid(self, line: np.ndarray, parent: str | None) -> bool:
+        """Return whether a line bends like a vessel and keeps clear of the others and of the chambers."""
+        from scipy.spatial import cKDTree
+
+        if len(line) < 14:
+            return False
+        chord = line[16::8] - line[8:-8:8]
+        before = line[8:-8:8] - line[:-16:8]
+        cosine = (chord * before).sum(axis=1) / (np.linalg.norm(chord, axis=1) * np.linalg.norm(before, axis=1))
+        if len(cosine) and cosine.min() < SHARPEST_COSINE:
+            return False
+        beyond = line[40::4] if parent is None else line[12::4]
+        if any(len(beyond) and self.shape.walls[n](beyond).min() < 1.0 for n in ("lv", "rv", "la", "ra", "pa")):
+            return False
+        for other_name, other in self.lines.items():
+            own = line
+            related = other_name == parent or self.parents[other_name] == parent
+            if related:  # both begin near each other
+                away = np.linalg.norm(line - line[0], axis=1)
+                own = line[np.argmax(away > 9.0) :] if away.max() > 9.0 else line[:0]
+            if len(own) and cKDTree(other).query(own[::4])[0].min() < (2.6 if related else 3.2):
+                return False
+        return True
 
     def _kept_off(self, line: np.ndarray, ostial: bool) -> np.ndarray:
         walls = self.shape.walls
         s = np.arange(len(line)) * STEP_MM
         free = np.clip((s - 4) / 6, 0, 1) if ostial else np.ones(len(line))
         room = 2.4
-        conditions = [Condition(walls[n], room, above_only=True) for n in ("lv", "rv", "la", "ra", "pa", "laa")]
+        conditions = [Condition(walls[n], room, above_only=True) for n in ("lv", "rv", "la", "ra", "pa")]
+        conditions.append(Condition(walls["laa"], room, 0.3, above_only=True))  # it may lie on the circumflex artery
         conditions.append(Condition(walls["aorta"], 2.6 * free, free, above_only=True))
         for _ in range(3):
             line = settled(line, conditions, rounds=4)
@@ -110,12 +154,19 @@ def _spline(line: np.ndarray) -> np.ndarray:
 
 def draw_tree(
     courses: Courses, women: bool, tortuosity: TortuosityLaw, laws: Sequence[str], generator: np.random.Generator
-) -> Tree:
-    """Return the healthy coronary tree of a heart."""
+) -> Tree | None:
+    """Return the healthy coronary tree of a heart; None where none fits."""
     dominance = str(generator.choice(list(DOMINANCE), p=list(DOMINANCE.values())))
     law = str(generator.choice(list(laws)))
-    plan = _Planner(courses, tortuosity, generator)
-    ostia = _left(plan, dominance) | _right(plan, dominance)
+    for attempt in range(ATTEMPTS):
+        plan = _Planner(courses, tortuosity.calmer(attempt / ATTEMPTS), generator)
+        try:
+            ostia = _left(plan, dominance) | _right(plan, dominance)
+            break
+        except _Misfit:
+            continue
+    else:
+        return None
     widths = _diameters(plan, dominance, law, women, generator)
     vessels = []
     for name, line in plan.lines.items():
@@ -152,7 +203,7 @@ def _left(plan: _Planner, dominance: str) -> dict[str, np.ndarray]:
     """Add the left coronary artery."""
     shape, courses, draw = plan.shape, plan.courses, plan.generator.uniform
     s = shape.scale
-    start, outward = ostium(shape, np.array([-1.0, draw(-0.25, 0.15), 0.1]), draw(1.0, 7.0) * s)
+    start, outward = ostium(shape, shape.sinuses["left"] + plan.generator.normal(0, 0.15, 3), draw(0.0, 6.0) * s)
     length = float(np.clip(plan.generator.normal(10.5, 4.0), 4.0, 20.0))
     heading = outward + np.array([-0.2, draw(0.0, 0.35), draw(-0.15, 0.25)])
     heading /= np.linalg.norm(heading)
@@ -160,7 +211,7 @@ def _left(plan: _Planner, dominance: str) -> dict[str, np.ndarray]:
     fork = settled((bend + max(length - 4.0, 1.0) * heading)[None], [
         Condition(shape.walls["pa"], 4.0, above_only=True),
         Condition(shape.walls["lv"], 4.0, above_only=True),
-        Condition(shape.walls["laa"], 4.0, above_only=True),
+        Condition(shape.walls["laa"], 3.0, 0.3, above_only=True),
         Condition(shape.walls["aorta"], 2.5, above_only=True),
     ])[0]  # fmt: skip
     plan.add("LM", _bent(np.stack([start, bend, fork])), None)
@@ -168,16 +219,19 @@ def _left(plan: _Planner, dominance: str) -> dict[str, np.ndarray]:
 
     anterior = courses.anterior
     clear = (shape.walls["aorta"](anterior) > 7) & (shape.walls["pa"](anterior) > 2)
-    clear &= np.linalg.norm(anterior - fork, axis=1) > 10
-    first = int(np.argmax(clear)) + 1
-    way = _bent(np.concatenate([fork[None], anterior[first:]]))
+    clear &= (np.linalg.norm(anterior - fork, axis=1) > 9) & ((anterior - fork) @ np.array([-1.0, 0.3, 0.0]) > 4)
+    blocked = np.flatnonzero(~clear[: len(clear) // 2])
+    first = int(blocked[-1]) + 1 if len(blocked) else 0
+    heading = plan.lines["LM"][-1] - plan.lines["LM"][-9]
+    heading /= np.linalg.norm(heading)
+    way = _bent(np.concatenate([fork[None], _first_step(fork, heading, anterior[first])[None], anterior[first:]]))
     plan.add("LAD", way, "LM", arc_length(way)[-1] - draw(0, 18))
 
     ring = courses.left_ring
     clear = (np.linalg.norm(ring - fork, axis=1) > 9) & (shape.walls["aorta"](ring) > 4)
     ahead = (ring - fork) @ np.array([-1.0, -0.4, 0.0]) > 0
     first = int(np.argmax(clear & ahead))
-    way = _bent(np.concatenate([fork[None], ring[first:]]))
+    way = _bent(np.concatenate([fork[None], _first_step(fork, heading, ring[first])[None], ring[first:]]))
     whole = arc_length(way)[-1]
     length = {"right": draw(0.45, 0.8), "left": 1.0, "balanced": draw(0.8, 0.95)}[dominance] * whole
     plan.add("LCX", way, "LM", length)
@@ -189,7 +243,7 @@ def _left(plan: _Planner, dominance: str) -> dict[str, np.ndarray]:
     ):  # fmt: skip
         if plan.generator.random() > chance or at > 0.75 * plan.length("LAD"):
             break
-        _branch(plan, name, "LAD", at, draw(*angle), draw(*reach))
+        _branch(plan, name, "LAD", at, draw(*angle), draw(*reach), bend=0.3)
         at += draw(14, 28)
     if plan.generator.random() < 0.25:
         _branch(plan, "RI", "LM", plan.length("LM"), draw(2.3, 2.8), draw(0.3, 0.75))
@@ -197,7 +251,7 @@ def _left(plan: _Planner, dominance: str) -> dict[str, np.ndarray]:
     for name, angle, reach, chance in (("OM1", (2.7, 3.5), (0.35, 0.8), 0.97), ("OM2", (3.4, 4.2), (0.3, 0.75), 0.7)):
         if plan.generator.random() > chance or at > 0.85 * plan.length("LCX"):
             break
-        _branch(plan, name, "LCX", at, draw(*angle), draw(*reach))
+        _branch(plan, name, "LCX", at, draw(*angle), draw(*reach), bend=-0.6)
         at += draw(14, 28)
     if dominance == "left":
         _crux(plan, "LCX", ("PDA", "PLB"))
@@ -206,13 +260,22 @@ def _left(plan: _Planner, dominance: str) -> dict[str, np.ndarray]:
     return {"LM": start}
 
 
+def _first_step(start: np.ndarray, heading: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return a point 3 mm from a fork, between the heading of the trunk and the way to a target."""
+    onward = target - start
+    onward = heading + 1.2 * onward / np.linalg.norm(onward)
+    return start + 3.0 * onward / np.linalg.norm(onward)
+
+
 def _right(plan: _Planner, dominance: str) -> dict[str, np.ndarray]:
     """Add the right coronary artery."""
     shape, courses, draw = plan.shape, plan.courses, plan.generator.uniform
-    start, outward = ostium(shape, np.array([draw(0.2, 0.55), 1.0, 0.0]), draw(1.0, 6.0) * shape.scale)
+    start, outward = ostium(
+        shape, shape.sinuses["right"] + plan.generator.normal(0, 0.12, 3), draw(0.0, 5.0) * shape.scale
+    )
     ring = courses.right_ring
-    clear = (np.linalg.norm(ring - start, axis=1) > 12) & (shape.walls["aorta"](ring) > 4)
-    clear &= (ring - start) @ outward > 0
+    clear = (np.linalg.norm(ring - start, axis=1) > 13) & (shape.walls["aorta"](ring) > 4)
+    clear &= (ring - start) @ (outward + np.array([0.4, 0.0, -0.4])) > 5
     first = int(np.argmax(clear))
     way = _bent(np.concatenate([start[None], (start + 5 * outward)[None], ring[first:]]))
     length = {"right": None, "left": draw(45, 70), "balanced": None}[dominance]
@@ -242,8 +305,16 @@ def _crux(plan: _Planner, parent: str, names: Sequence[str]) -> None:
         first = int(np.argmin(np.linalg.norm(inferior - start, axis=1))) + 4
         plan.add("PDA", _bent(np.concatenate([start[None], inferior[first:]])), parent, draw(35, 75))
     if "PLB" in names:
-        at = end if parent == "RCA" or len(names) == 1 else end - draw(8, 16)
-        _branch(plan, "PLB", parent, at, draw(4.1, 4.6), draw(0.2, 0.6), bend=0.5)
+        if parent == "RCA":
+            # The artery goes on in the left groove before it turns down.
+            start, ring = plan.at(parent, end), courses.left_ring[::-1]
+            first = int(np.argmax(np.linalg.norm(ring - start, axis=1) > 7))
+            onward = ring[first : first + int(draw(3, 10))]
+            down = courses.on_ventricle(onward[-1], draw(3.9, 4.4), draw(0.1, 0.6), courses.depth_mm, -0.5)
+            plan.add("PLB", _bent(np.concatenate([start[None], onward, down[3:]])), parent)
+        else:
+            at = end if len(names) == 1 else end - draw(10, 20)
+            _branch(plan, "PLB", parent, at, draw(3.8, 4.3), draw(0.2, 0.6), bend=-0.5)
 
 
 def _branch(

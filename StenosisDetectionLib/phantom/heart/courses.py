@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..curves import resampled
-from .implicit import Body, Distance, Joined, gradient
+from .implicit import Body, Distance, Joined, valued
 from .shape import HeartShape
 
 STEP_MM = 2.0
 
 _LONGEST_MOVE_MM = 3.0
+_FARTHEST_MM = 25.0
 _ROUNDS = 14
 
 
@@ -27,22 +28,33 @@ class Condition:
 
 def settled(points: np.ndarray, conditions: Sequence[Condition], rounds: int = _ROUNDS) -> np.ndarray:
     """Return points (N, 3) moved as little as possible so that they meet the conditions (damped Gauss-Newton)."""
+    start = points
     points = points.copy()
     for _ in range(rounds):
         rows, residuals = [], []
         for condition in conditions:
-            away = condition.body(points) - condition.distance_mm
+            values, slopes = valued(condition.body, points)
+            away = values - condition.distance_mm
             weight = condition.weight * np.ones(len(points))
             if condition.above_only:
                 weight = np.where(away < 0, weight, 0.0)
             residuals.append(weight * away)
-            rows.append(weight[:, None] * gradient(condition.body, points))
+            rows.append(weight[:, None] * slopes)
         jacobian, residual = np.stack(rows, axis=1), np.stack(residuals, axis=1)
         normal = jacobian @ jacobian.transpose(0, 2, 1) + 0.05 * np.eye(len(conditions))
         move = -(jacobian.transpose(0, 2, 1) @ np.linalg.solve(normal, residual[..., None]))[..., 0]
         length = np.linalg.norm(move, axis=1, keepdims=True)
         points += move * np.minimum(1, _LONGEST_MOVE_MM / np.maximum(length, 1e-9))
+        moved = points - start
+        length = np.linalg.norm(moved, axis=1, keepdims=True)
+        points = start + moved * np.minimum(1, _FARTHEST_MM / np.maximum(length, 1e-9))
     return points
+
+
+def without_folds(points: np.ndarray, progress: np.ndarray) -> np.ndarray:
+    """Return the points at which a measure of progress is larger than at all before."""
+    before = np.concatenate([[-np.inf], np.maximum.accumulate(progress)[:-1]])
+    return points[progress > before]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +129,14 @@ def draw_courses(shape: HeartShape, generator: np.random.Generator) -> Courses:
     def ring(center: np.ndarray, radius: float, degrees: np.ndarray, body: Body) -> np.ndarray:
         angle = np.radians(degrees)
         guide = center + radius * (np.cos(angle)[:, None] * right + np.sin(angle)[:, None] * down)
-        return settled(guide, [Condition(ventricles, depth), Condition(body, depth)])
+        points = settled(guide, [Condition(ventricles, depth), Condition(body, depth)])
+        turn = np.unwrap(np.arctan2((points - center) @ down, (points - center) @ right))
+        return without_folds(points, turn * np.sign(angle[-1] - angle[0]))
 
-    right_ring = ring(shape.tricuspid, 27 * shape.scale, np.linspace(-75, 130, 70), atria)
+    right_ring = ring(shape.tricuspid, 31 * shape.scale, np.linspace(-75, 130, 70), atria)
     between = shape.walls["lv"](right_ring) - shape.walls["rv"](right_ring)
-    beyond = np.flatnonzero((between < 1.0) & (np.arange(70) > 35))
-    right_ring = right_ring[: (int(beyond[0]) if len(beyond) else 60) + 1]
+    beyond = np.flatnonzero((between < 1.0) & (np.arange(len(between)) > len(between) // 2))
+    right_ring = right_ring[: (int(beyond[0]) if len(beyond) else int(0.85 * len(between))) + 1]
     crux = right_ring[-1]
 
     left_ring = ring(shape.mitral, 30 * shape.scale, np.linspace(-85, -275, 70), Joined((atria, shape.walls["laa"]), 4))
@@ -143,9 +157,9 @@ def draw_courses(shape: HeartShape, generator: np.random.Generator) -> Courses:
         sheet = np.clip(1 - (height / semi[0] - 0.35) / 0.3, 0, 1)
         split = _Difference(shape.walls["lv"], shape.walls["rv"])
         way = settled(guide, [Condition(ventricles, depth), Condition(split, 0.0, 0.7 * sheet)])
-        way = way[height > start]
         past = (way - center) @ long
-        return way[: int(np.argmax(past)) + 1]
+        way = way[height > start]
+        return without_folds(way, past[height > start])
 
     inferior = groove(1.0, float((crux - center) @ long) + 4)
     inferior = np.concatenate([crux[None], inferior])
@@ -153,7 +167,7 @@ def draw_courses(shape: HeartShape, generator: np.random.Generator) -> Courses:
     return Courses(
         shape,
         depth,
-        *(resampled(way, STEP_MM, smoothing_mm=4.0) for way in (right_ring, left_ring, anterior, inferior)),
+        *(resampled(way, STEP_MM, smoothing_mm=5.0) for way in (right_ring, left_ring, anterior, inferior)),
     )
 
 

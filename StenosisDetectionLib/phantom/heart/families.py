@@ -1,9 +1,10 @@
 """The generator families: laws from which hearts are drawn. Held-out ones differ in laws, not only in seeds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .contrast import ContrastLaw
 from .coronaries import LAWS
+from .disease import LesionLaw
 from .shape import ShapeLaw
 from .tortuosity import TortuosityLaw
 
@@ -16,6 +17,7 @@ class Family:
     tortuosity: TortuosityLaw
     branching: tuple[str, ...]
     contrast: ContrastLaw
+    lesions: LesionLaw = field(default_factory=LesionLaw)
 
 
 _FAMILIES = {

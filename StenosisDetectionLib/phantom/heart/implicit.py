@@ -179,12 +179,15 @@ def grown(body: Body, by_mm: float) -> Joined:
     return Joined((body,), grow_mm=by_mm)
 
 
-def gradient(body: Distance, points: np.ndarray, step_mm: float = 0.2) -> np.ndarray:
-    """Return the gradient of a distance at points (N, 3)."""
-    steps = step_mm * np.eye(3)
-    around = np.concatenate([points[None] + steps[:, None], points[None] - steps[:, None]])
-    values = body(around)
-    return ((values[:3] - values[3:]) / (2 * step_mm)).T
+def valued(body: Distance, points: np.ndarray, step_mm: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distances (N,) at points (N, 3) and their gradient (N, 3)."""
+    values = body(np.concatenate([points[None], points[None] + step_mm * np.eye(3)[:, None]]))
+    return values[0], ((values[1:] - values[0]) / step_mm).T
+
+
+def gradient(body: Distance, points: np.ndarray) -> np.ndarray:
+    """Return the gradient (N, 3) of a distance at points (N, 3)."""
+    return valued(body, points)[1]
 
 
 @dataclass(frozen=True, eq=False)

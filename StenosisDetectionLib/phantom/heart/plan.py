@@ -1,11 +1,13 @@
 """What a synthetic heart is made of before anything is rendered: solids, vessels, lesions. RAS, mm, HU."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..render import Field, Painted
-from ..truth import LesionShape, VesselTruth
+from ..truth import LesionShape, LesionTruth, VesselTruth, lesion_truth
+from .disease import Stent
+from .plaque import PlaqueGeometry, plaque_volumes
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +27,8 @@ class HeartPlan:
     anomalies : short words, most often none.
     attenuation_hu : what was painted, with `kvp`.
     heart_bounds_ras : (2, 3) box of the heart with its fat and the aortic root.
+    plaques : the geometry of every lesion, in their order.
+    stents : most often none.
     """
 
     seed: int
@@ -39,3 +43,15 @@ class HeartPlan:
     anomalies: tuple[str, ...]
     attenuation_hu: dict[str, float]
     heart_bounds_ras: np.ndarray
+    plaques: tuple[PlaqueGeometry, ...] = ()
+    stents: tuple[Stent, ...] = ()
+
+    def lesion_truths(self) -> tuple[LesionTruth, ...]:
+        """Return the truth of every lesion, with the volumes of its plaque and calcium from the geometry."""
+        by_name = {vessel.name: vessel for vessel in self.vessels}
+        truths = []
+        for plaque in self.plaques:
+            volume, calcium = plaque_volumes(plaque)
+            truth = lesion_truth(plaque.lesion, by_name[plaque.lesion.vessel])
+            truths.append(replace(truth, plaque_volume_mm3=volume, calcium_volume_mm3=calcium))
+        return tuple(truths)

@@ -10,13 +10,14 @@ from .chest import aortic_root, chest, heart, lungs
 from .contrast import draw_attenuation
 from .coronaries import draw_tree
 from .courses import draw_courses
-from .disease import draw_lesions
+from .disease import draw_lesions, draw_stents
 from .families import FAMILIES, TRAINING_FAMILIES, family_of
 from .implicit import Joined, grown
 from .plan import HeartPlan
+from .plaque import lesion_geometry
 from .shape import draw_shape
 from .veins import draw_veins
-from .vessels import vessel_solids
+from .vessels import Contents, vessel_solids
 
 
 def plan_heart(seed: int, family: str = "training") -> HeartPlan:
@@ -40,16 +41,22 @@ def plan_heart(seed: int, family: str = "training") -> HeartPlan:
     women = bool(generator.random() < 0.45)
     scale = float(generator.uniform(0.92, 1.06)) * (0.92 if women else 1.0)
     hu = draw_attenuation(generator, laws.contrast)
-    shape = draw_shape(generator, laws.shape, scale)
-    courses = draw_courses(shape, generator)
-    tree = draw_tree(courses, women, laws.tortuosity, laws.branching, generator)
-    lesions = draw_lesions(tree.vessels, generator)
+    tree = None
+    while tree is None:
+        shape = draw_shape(generator, laws.shape, scale)
+        courses = draw_courses(shape, generator)
+        tree = draw_tree(courses, women, laws.tortuosity, laws.branching, generator)
+    lesions = draw_lesions(tree.vessels, laws.lesions, generator)
+    stents = draw_stents(tree.vessels, lesions, generator)
     veins = draw_veins(courses, {v.name: v for v in tree.vessels}, generator)
     wall_mm = float(generator.uniform(0.3, 0.8))
+    by_name = {v.name: v for v in tree.vessels}
+    plaques = [lesion_geometry(lesion, by_name[lesion.vessel], wall_mm, generator) for lesion in lesions]
     scene = chest(shape, hu, generator) + heart(shape, hu, generator)
     root = aortic_root(shape, hu, AORTA_LABEL)
     scene += root[:-1]
-    scene += vessel_solids(tree.vessels, tree.side_branches, veins, lesions, hu, shape.root_center, wall_mm)
+    contents = Contents(veins, plaques, stents, hu, shape.root_center, wall_mm)
+    scene += vessel_solids(tree.vessels, tree.side_branches, contents)
     scene.append(root[-1])
     walls = [shape.walls[name] for name in ("lv", "rv", "la", "ra")]
     bounds = grown(Joined(walls), 10.0).bounds()
@@ -57,5 +64,5 @@ def plan_heart(seed: int, family: str = "training") -> HeartPlan:
     background = lungs(hu, int(generator.integers(0, 2**31)))
     return HeartPlan(
         seed, family, tuple(scene), background, tree.vessels, tree.side_branches, lesions, tree.ostia_ras,
-        tree.dominance, tree.anomalies, hu, bounds,
+        tree.dominance, tree.anomalies, hu, bounds, tuple(plaques), stents,
     )  # fmt: skip

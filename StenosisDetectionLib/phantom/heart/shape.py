@@ -43,7 +43,8 @@ class HeartShape:
     root_radius: float
     pools: dict[str, Body]
     walls: dict[str, Body]
-    aorta: Limb
+    sinuses: dict[str, np.ndarray]
+    aorta: Joined
     descending: Limb
     blend_mm: float
 
@@ -70,8 +71,8 @@ def _from(start: np.ndarray, *offsets: list[float]) -> np.ndarray:
 def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> HeartShape:
     """Return the shape of a heart; `scale` is its size against that of a large man."""
     draw = generator.normal
-    offset = np.array([-40.0, 3.0, -20.0]) + draw(0, [4.0, 4.0, 4.5])
-    long = _unit(np.array([-0.70, 0.62, -0.30]) + draw(0, [0.08, 0.09, 0.12]))
+    long = _unit(np.array([-0.66, 0.61, -0.36]) + draw(0, [0.11, 0.10, 0.15]))
+    offset = 47.0 * long + np.array([-8.0, -25.0, -8.0]) + draw(0, [3.0, 3.0, 3.0])
     right = np.array([0.72, 0.62, -0.24]) + draw(0, [0.06, 0.06, 0.10])
     right = _unit(right - (right @ long) * long)
     down = np.cross(long, right)
@@ -86,28 +87,39 @@ def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> H
     length, width = generator.normal(47, 2.5), generator.uniform(22.5, 27.5)
     pool = lobe(offset, np.array([length, width * generator.uniform(0.92, 1.08), width]))
     wall_mm = generator.uniform(8.0, 11.5) * scale
-    right_center = offset + 37.0 * right - (4.0 + draw(0, 3)) * long + draw(0, 2) * down
-    rv = lobe(right_center, np.array([44.0, 21.0, 33.0]) * generator.uniform(0.93, 1.07, 3))
+    right_center = offset + 38.0 * right - (4.0 + draw(0, 3)) * long + (5.0 + draw(0, 3)) * down
+    rv = lobe(right_center, np.array([47.0, 24.0, 37.0]) * generator.uniform(0.92, 1.08, 3))
     mitral = (offset - 0.72 * length * long + np.array([-2.0, -4.0, 0.0])) * scale
-    tricuspid = (right_center - 31.0 * long) * scale
+    tricuspid = (right_center - 32.0 * long) * scale
 
     # Aorta: annulus at the origin, sinuses, tube; then the arch and the way down.
     root_axis = _unit(np.array([0.55, 0.22, 0.75]) + draw(0, [0.08, 0.06, 0.06]))
     width = generator.uniform(0.88, 1.12)
-    radius = np.array([11.5, 15.5, 16.5, 14.5, 15.0, 15.5, 15.5, 14.5, 14.0]) * width
+    radius = np.array([11.5, 13.0, 13.5, 13.5, 14.5, 15.5, 15.5, 14.5, 14.0]) * width
     stations = [8.0 * root_axis * t for t in (-0.5, 0.7, 1.4, 2.3)]
     top = stations[-1] + np.array([[8.0, 4.0, 14.0], [8.0, 3.0, 32.0], [-1.0, -10.0, 56.0]])
     descending_at = np.array([-15.0, -88.0]) + draw(0, [8.0, 6.0])
     beside = np.array([2.0, 6.0])
     arch = np.array([[-6.0, -45.0, 82.0], [*(descending_at + beside), 66.0]])
-    aorta = Limb(np.array([*stations, *top, *arch]) * scale, radius * scale)
+    toward_right = np.array([0.36, 0.93, 0.0]) + draw(0, 0.12, 3)
+    toward_right = _unit(toward_right - (toward_right @ root_axis) * root_axis)
+    sinuses = {}
+    for name, turn in (("right", 0.0), ("left", 2 * np.pi / 3), ("none", -2 * np.pi / 3)):
+        sinuses[name] = np.cos(turn) * toward_right + np.sin(turn) * np.cross(root_axis, toward_right)
+    bulge = float(generator.uniform(6.0, 8.0)) * width
+    bulb = [
+        Lobe((8.5 * root_axis + bulge * way) * scale, np.full(3, 9.8) * width * scale, np.eye(3))
+        for way in sinuses.values()
+    ]
+    tube = Limb(np.array([*stations, *top, *arch]) * scale, radius * scale)
+    aorta = Joined((tube, *bulb), 3.0 * scale)
     z = np.array([66.0, 40.0, 0.0, -50.0, -150.0])
     drift = np.outer((66 - z) / 100, draw(0, [4.0, 3.0]))
     drift[0] += beside
     down_radius = np.array([13.0, 12.5, 12.0, 11.5, 10.5]) * generator.uniform(0.9, 1.15)
     descending = Limb(np.column_stack([descending_at + drift, z]) * scale, down_radius * scale)
-    root_center = stations[2] * scale
-    root_radius = float(radius[2] * scale)
+    root_center = 8.5 * root_axis * scale
+    root_radius = float((bulge + 9.8 * width) * scale)
 
     # Outflow tract of the right ventricle and pulmonary arteries, in front of the root and to its left.
     valve = np.array([-13.0, 27.0, 17.0]) + draw(0, 2, 3)
@@ -123,14 +135,14 @@ def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> H
     pools["left_pa"] = Limb(left_pa * scale, np.array([9.5, 9.5, 8.0, 5.5]) * scale)
 
     # Atria with appendages.
-    left_center = mitral / scale - 13 * long + np.array([-6.0, -17.0, 3.0]) + draw(0, 2, 3)
-    la = lobe(left_center, np.array([30.0, 19.0, 23.0]) * generator.uniform(0.9, 1.12, 3), np.eye(3))
-    appendage_root = left_center + np.array([-24.0, 8.0, 8.0])
-    appendage = appendage_root + np.array([[0, 0, 0], [-12, 14, 5], [-14, 26, 7], [-8, 35, 6]])
+    left_center = mitral / scale - 14 * long + np.array([-4.0, -16.0, 2.0]) + draw(0, 2, 3)
+    la = lobe(left_center, np.array([32.0, 20.0, 25.0]) * generator.uniform(0.9, 1.12, 3), np.eye(3))
+    appendage_root = left_center + np.array([-24.0, 6.0, 11.0])
+    appendage = appendage_root + np.array([[0, 0, 0], [-11, 12, 6], [-13, 24, 8], [-7, 33, 7]])
     laa = Limb(appendage * scale, np.array([8.0, 7.5, 6.5, 4.0]) * scale)
-    right_atrium = tricuspid / scale - 17 * long + np.array([5.0, -4.0, 3.0]) + draw(0, 2, 3)
-    ra = lobe(right_atrium, np.array([20.0, 23.0, 27.0]) * generator.uniform(0.92, 1.1, 3), np.eye(3))
-    ear = right_atrium + np.array([[-2, 8, 16], [-6, 20, 24], [-12, 32, 26]])
+    right_atrium = tricuspid / scale - 17 * long + np.array([9.0, -3.0, 2.0]) + draw(0, 2, 3)
+    ra = lobe(right_atrium, np.array([22.0, 25.0, 32.0]) * generator.uniform(0.92, 1.1, 3), np.eye(3))
+    ear = right_atrium + np.array([[-2, 8, 18], [-6, 20, 27], [-12, 31, 30]])
     raa = Limb(ear * scale, np.array([11.0, 9.0, 6.0]) * scale)
     cava = right_atrium + np.array([[-2, -10, 20], [0, -16, 45], [2, -12, 110]])
     pools["svc"] = Limb(cava * scale, np.array([9.0, 8.5, 9.0]) * scale)
@@ -165,5 +177,5 @@ def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> H
     }
     return HeartShape(
         scale, long, right, down, pool, wall_mm, rv, mitral, tricuspid, root_axis, root_center, root_radius,
-        pools, walls, aorta, descending, blend,
+        pools, walls, sinuses, aorta, descending, blend,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Winds a line on the surface of the heart: band-limited waves across it. RAS mm."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,12 +25,18 @@ class TortuosityLaw:
     wavelength_mm: tuple[float, float] = (15.0, 40.0)
     out_of_plane: float = 0.35
 
+    def calmer(self, by: float) -> "TortuosityLaw":
+        """Return the law with its largest amplitude reduced, all of it at `by` = 1."""
+        return replace(self, amplitude_mm=(self.amplitude_mm[0] * (1 - by), self.amplitude_mm[1] * (1 - by)))
+
 
 def wound(line: np.ndarray, surface: Body, law: TortuosityLaw, generator: np.random.Generator) -> np.ndarray:
     """Return a line (every `STEP_MM`) wound along and out of the surface; its ends stay nearly in place."""
     from scipy.ndimage import gaussian_filter1d
 
     count = len(line)
+    if count < 6:
+        return line
     s = STEP_MM * np.arange(count)
     amplitude = float(generator.uniform(*law.amplitude_mm))
     wavelength = float(generator.uniform(*law.wavelength_mm))
