@@ -69,6 +69,8 @@ class StenosisDetectionParameterNode:
     model - name of the segmentation model.
     precision, minimumReferenceDiameter - as in AnalysisOptions; the diameter in mm.
     colorCurves - whether the centerlines are colored by stenosis.
+    vessel, position - what is looked at, and where along it in mm.
+    rotation, spin, flip, contours - how it is looked at; angles in degrees.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -78,6 +80,12 @@ class StenosisDetectionParameterNode:
     precision: Annotated[str, Choice(list(PRECISIONS))] = AnalysisOptions.precision
     minimumReferenceDiameter: Annotated[float, WithinRange(0.5, 5.0)] = AnalysisOptions.minimum_reference_diameter_mm
     colorCurves: bool = False
+    vessel: str = ""
+    position: float = 0.0
+    rotation: Annotated[float, WithinRange(-180.0, 180.0)] = 0.0
+    spin: Annotated[float, WithinRange(-180.0, 180.0)] = 0.0
+    flip: bool = False
+    contours: bool = True
 
 
 class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -137,7 +137,13 @@ def table_column(table, column):
 
 
 def picture(widget, name):
-    """Save a picture of the panel where STENOSIS_PICTURES says; for people to look at."""
+    """Save a picture of the whole panel where STENOSIS_PICTURES says; for people to look at."""
+    from PySide6.QtWidgets import QApplication
+
     folder = os.environ.get("STENOSIS_PICTURES")
     if folder:
-        widget.parent._target.grab().save(str(Path(folder) / f"panel-{name}.png"))
+        target = widget.parent._target
+        for _ in range(3):
+            QApplication.processEvents()
+            target.resize(520, max(target.layout().sizeHint().height(), 700))
+        target.grab().save(str(Path(folder) / f"panel-{name}.png"))

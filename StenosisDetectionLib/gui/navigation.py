@@ -2,12 +2,21 @@
 
 import numpy as np
 
+from ..scene.review_views import OWN_SLICE_VIEWS
+
 
 def jump_to(position_ras: tuple[float, float, float]) -> None:
-    """Center all slice and 3-D views on a position in mm; the 3-D cameras keep their direction and distance."""
+    """Center all slice and 3-D views on a position in mm; the 3-D cameras keep their direction and distance.
+
+    The views in which a vessel is looked along are left alone: they are not in the coordinates of the patient, or they
+    are placed exactly by the section that owns them.
+    """
     import slicer
 
-    slicer.modules.markups.logic().JumpSlicesToLocation(*position_ras, True)
+    for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+        view = slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLSliceNode")
+        if view.GetLayoutName() not in OWN_SLICE_VIEWS:
+            view.JumpSliceByCentering(*position_ras)
     for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLCameraNode")):
         camera = slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLCameraNode")
         to_camera = np.subtract(camera.GetPosition(), camera.GetFocalPoint())

@@ -15,6 +15,7 @@ from .findings_view import FindingsView
 from .input_view import InputView
 from .run_view import RunView, open_log
 from .session import Session
+from .vessels_view import VesselsView
 from .worker import Worker
 
 _CHOICES = (
@@ -46,12 +47,14 @@ class Panel:
         self.ui = ui
         self._logic = logic
         self.parameters: Any = None
+        self._shown: tuple[Any, ...] | None = None
         self._work_nodes: tuple[Any, Any] | None = None
         self.run = RunView(ui)
         self.session = Session(lambda: slicer.mrmlScene, lambda: "", self._session_changed)
         self.choices = ChoicesView(ui, self._model_chosen, self.run.show_error, requirements)
         self.input = InputView(ui, self._use_volume)
         self.findings = FindingsView(ui, self.session, self.go_to_lesion, self.go_to_vessel)
+        self.vessels = VesselsView(ui, self.session, self.findings.choose_vessel, self.run.show_error)
         ui.applyButton.connect("clicked(bool)", self.apply)
         ui.cancelButton.connect("clicked(bool)", self.cancel)
         ui.openLogButton.connect("clicked(bool)", open_log)
@@ -61,16 +64,25 @@ class Panel:
     def set_parameters(self, parameters: Any) -> None:
         """Take another parameter node; None when there is none for now."""
         self.parameters = parameters
+        self.vessels.set_parameters(parameters)
+        self._shown = None
         self.parameters_changed()
 
     def parameters_changed(self) -> None:
         """Show what the parameter node says: the choices, and the result of the chosen volume."""
-        if self.parameters is not None:
-            self.choices.show_model(self.parameters.model)
-            if not self.run.running:
-                self._open(self.parameters.inputVolume)
-            self._color_curves()
-            self.input.refresh(self.parameters.inputVolume)
+        parameters = self.parameters
+        if parameters is None:
+            self.update_buttons()
+            return
+        now = (parameters.inputVolume, parameters.model, parameters.colorCurves)
+        if now == self._shown:
+            return  # what changes while the user looks along a vessel shows itself
+        self._shown = now
+        self.choices.show_model(parameters.model)
+        if not self.run.running:
+            self._open(parameters.inputVolume)
+        self._color_curves()
+        self.input.refresh(parameters.inputVolume)
         self.update_buttons()
 
     def choose_volume(self) -> None:
@@ -156,8 +168,14 @@ class Panel:
 
     def close(self) -> None:
         """Show nothing, as when the scene is closed."""
+        self.vessels.close()
         self.session.close()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the study and the review of the session."""
         self.findings.refresh()
+        self.vessels.refresh()
 
     def _analyzed(self, worker: Worker[Any]) -> None:
         """Write the nodes of the result, all or none."""
@@ -184,7 +202,7 @@ class Panel:
                 again = segmentation_node is not None
                 self._logic.showStudy(study, volume_node, segmentation_node)
                 self.session.start(study, volume_node, again)
-                self.findings.refresh()
+                self.refresh()
                 self.findings.open()
                 self._color_curves()
                 slicer.util.setSliceViewerLayers(background=volume_node)
@@ -203,11 +221,15 @@ class Panel:
         """Take the views to a lesion, wherever a transform has moved its volume since."""
         world = [0.0, 0.0, 0.0]
         lesion = self.session.lesion(lesion_id)
+        self.vessels.offer_layout()
+        self.vessels.go(lesion.vessel, lesion.throat_mm)
         self.session.volume_node.TransformPointToWorld(lesion.position_ras, world)
         self._logic.jumpTo(tuple(world))
+        self.vessels.turn_standard_views()
 
     def go_to_vessel(self, name: str) -> None:
-        """Look along a vessel."""
+        """Look along a vessel, from its start."""
+        self.vessels.go(name, 0.0)
 
     # Inside
 
@@ -216,10 +238,10 @@ class Panel:
             before = self.session.found
             self.session.open(volume_node)
             if self.session.found is not before:
-                self.findings.refresh()
+                self.refresh()
         except Exception as error:
             self.run.show_error(error)
-            self.findings.refresh()
+            self.refresh()
 
     def _color_curves(self) -> None:
         import slicer
@@ -238,4 +260,4 @@ class Panel:
             self.parameters.model = name
 
     def _session_changed(self, tree_changed: bool) -> None:
-        self.findings.refresh()
+        self.refresh()

@@ -1,0 +1,255 @@
+"""What is drawn while looking along a vessel: contours, the straightened vessel, its marks, and the diameter plot.
+
+In: arrays in RAS or in the space of the straightened vessel. Out: hidden nodes of the scene that are not saved, made
+once per scene and role and filled again for every place. The straightened vessel lies along the S axis, from its start
+at the origin down; the first vector of its frame points to R, the second to A.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk
+
+from .curves import LESION_COLOR
+from .review_views import CROSS_SECTION, STRAIGHTENED, THREE_D_VIEW, view_node
+from .terminology import label_color
+from .volume import LEVEL_HU, WINDOW_HU, image_data, vtk_matrix
+
+ROLE = "StenosisDetection.browse"
+"""Attribute that finds our nodes again; its value is the role of the node."""
+
+LUMEN_COLOR, WALL_COLOR, PLACE_COLOR = (0.34, 0.71, 0.91), (0.90, 0.62, 0.0), (1.0, 0.95, 0.2)
+OUTSIDE_HU = -1024.0
+
+_SERIES = (
+    ("lumen", "lumen_diameter_mm"),
+    ("reference", "reference_diameter_mm"),
+    ("low", "reference_low_mm"),
+    ("high", "reference_high_mm"),
+    ("lesions", "lesion_diameter_mm"),
+)
+
+
+def find(scene: Any, role: str) -> Any:
+    """Return our node of a role; None when there is none."""
+    node = scene.GetFirstNodeByName(_name(role))
+    return node if node is not None and node.GetAttribute(ROLE) == role else None
+
+
+def remove_browse_nodes(scene: Any) -> None:
+    """Remove all nodes of this file from the scene, with what displays them."""
+    nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+    for node in [node for node in nodes if node.GetAttribute(ROLE)]:
+        if node.IsA("vtkMRMLDisplayableNode"):
+            for index in reversed(range(node.GetNumberOfDisplayNodes())):
+                scene.RemoveNode(node.GetNthDisplayNode(index))
+        scene.RemoveNode(node)
+
+
+def show_lines(
+    scene: Any,
+    role: str,
+    lines: Sequence[np.ndarray],
+    color: tuple[float, float, float],
+    views: Sequence[str],
+    thickness: int = 2,
+    in_3d: bool = False,
+) -> Any:
+    """Draw polylines (N, 3) in some views only; a line that is not finite everywhere is drawn in its finite parts."""
+    node = find(scene, role)
+    if node is None:
+        node = _add(scene, "vtkMRMLModelNode", role)
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        display.SetSaveWithScene(False)
+        display.SetVisibility2D(True)
+        display.SetSliceDisplayModeToProjection()
+        display.SetLighting(False)
+        display.SetLineWidth(2.0 * thickness)
+        display.SetSliceIntersectionThickness(thickness)
+    display = node.GetDisplayNode()
+    display.SetColor(*color)
+    display.SetVisibility3D(in_3d)
+    wanted = [view_node(scene, name) for name in views]
+    wanted += [scene.GetSingletonNode(THREE_D_VIEW, "vtkMRMLViewNode")] if in_3d else []
+    ids = tuple(view.GetID() for view in wanted if view is not None)
+    if tuple(display.GetViewNodeIDs() or ()) != ids:
+        display.RemoveAllViewNodeIDs()
+        for identifier in ids:
+            display.AddViewNodeID(identifier)
+    node.SetAndObservePolyData(_poly_data(lines))
+    display.SetVisibility(bool(ids) and node.GetPolyData().GetNumberOfPoints() > 0)
+    return node
+
+
+def show_contours(scene: Any, lumen: np.ndarray | None, wall: np.ndarray | None, node_of: Any) -> None:
+    """Draw the closed contours (R, 3) of lumen and outer wall in the cross-section, under the transform of a node."""
+    for role, ring, color, thickness in (
+        ("lumen contour", lumen, LUMEN_COLOR, 3),
+        ("wall contour", wall, WALL_COLOR, 1),
+    ):
+        lines = [] if ring is None else [np.concatenate([ring, ring[:1]])]
+        model = show_lines(scene, role, lines, color, (CROSS_SECTION,), thickness, in_3d=role == "lumen contour")
+        model.SetAndObserveTransformNodeID(node_of.GetTransformNodeID())
+
+
+def show_straightened(scene: Any, values: np.ndarray, pixel_mm: float, step_mm: float) -> Any:
+    """Show a stack (S, R, C) of cross-sections in HU as a volume in the straightened space, and return its node."""
+    node = find(scene, "straightened")
+    if node is None:
+        node = _add(scene, "vtkMRMLScalarVolumeNode", "straightened")
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        display.SetSaveWithScene(False)
+        display.AutoWindowLevelOff()
+        display.SetWindowLevel(WINDOW_HU, LEVEL_HU)
+    _, rows, columns = values.shape
+    matrix = np.diag([pixel_mm, pixel_mm, -step_mm, 1.0])
+    matrix[:2, 3] = -(columns - 1) / 2.0 * pixel_mm, -(rows - 1) / 2.0 * pixel_mm
+    node.SetIJKToRASMatrix(vtk_matrix(matrix))
+    whole = np.nan_to_num(values, nan=OUTSIDE_HU).round().clip(OUTSIDE_HU, 32767).astype(np.int16)
+    node.SetAndObserveImageData(image_data(whole))
+    return node
+
+
+def straightened_matrix(length_mm: float, rotation_deg: float) -> np.ndarray:
+    """Return the slice matrix (4, 4) that shows the straightened vessel from left to right."""
+    angle = np.radians(rotation_deg)
+    right, up = np.array([0.0, 0.0, -1.0]), np.array([np.cos(angle), np.sin(angle), 0.0])
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = right, up, -np.cross(right, up)
+    matrix[:3, 3] = 0.0, 0.0, -length_mm / 2.0
+    return matrix
+
+
+def show_straightened_marks(
+    scene: Any,
+    distance_mm: np.ndarray,
+    edges_mm: tuple[np.ndarray, np.ndarray],
+    rotation_deg: float,
+    lesions_mm: Sequence[tuple[float, float, float]],
+    half_width_mm: float,
+) -> None:
+    """Draw the lumen's edges and the lesions (start, throat, end along the vessel) in the straightened view."""
+    up = _up(rotation_deg)
+    along = np.outer(distance_mm, [0.0, 0.0, -1.0])
+    edges = [along + offset[:, None] * up for offset in edges_mm]
+    show_lines(scene, "straightened edges", edges, LUMEN_COLOR, (STRAIGHTENED,), 1)
+    reach = 0.8 * half_width_mm
+    marks = []
+    for start, throat, end in lesions_mm:
+        marks.append(np.array([[0, 0, -start], [0, 0, -end]]) - reach * up)
+        marks += [
+            np.array([[0, 0, -throat]]) + np.outer(side, up) for side in ((-reach, -0.6 * reach), (0.6 * reach, reach))
+        ]
+    show_lines(scene, "straightened lesions", marks, LESION_COLOR, (STRAIGHTENED,), 3)
+
+
+def show_straightened_place(scene: Any, distance_mm: float, rotation_deg: float, half_width_mm: float) -> None:
+    """Draw where the vessel is being looked at in the straightened view."""
+    line = np.array([[0.0, 0.0, -distance_mm]]) + np.outer((-half_width_mm, half_width_mm), _up(rotation_deg))
+    show_lines(scene, "straightened place", [line], PLACE_COLOR, (STRAIGHTENED,), 1)
+
+
+def show_chart_of(scene: Any, vessel: str, columns: Mapping[str, np.ndarray], throats: np.ndarray) -> Any:
+    """Plot the diameters of one vessel and return the chart.
+
+    Parameters
+    ----------
+    columns : `distance_mm` and the columns of `_SERIES`, one value per point.
+    throats : (L, 2) distance and diameter of each throat.
+    """
+    chart = find(scene, "chart") or _add(scene, "vtkMRMLPlotChartNode", "chart")
+    before = chart.StartModify()
+    table = _table(scene, "chart table", columns)
+    color = label_color(vessel)
+    for role, column in _SERIES:
+        series = _series(scene, chart, role, table, "distance_mm", column)
+        series.SetColor(*(LESION_COLOR if role == "lesions" else color))
+        series.SetLineStyle(series.LineStyleSolid if role in ("lumen", "lesions") else series.LineStyleDash)
+        series.SetLineWidth({"lumen": 3.0, "lesions": 5.0, "reference": 2.0}.get(role, 1.0))
+    marks = _table(scene, "throat table", {"distance_mm": throats[:, 0], "diameter_mm": throats[:, 1]})
+    series = _series(scene, chart, "throats", marks, "distance_mm", "diameter_mm")
+    series.SetColor(*LESION_COLOR)
+    series.SetLineStyle(series.LineStyleNone)
+    series.SetMarkerStyle(series.MarkerStyleDiamond)
+    series.SetMarkerSize(11.0)
+    chart.SetTitle(f"{vessel}: lumen and healthy diameter")
+    chart.SetXAxisTitle("Distance along the vessel (mm)")
+    chart.SetYAxisTitle("Diameter (mm)")
+    chart.SetLegendVisibility(False)
+    chart.EndModify(before)
+    return chart
+
+
+def show_chart_place(scene: Any, distance_mm: float, highest_mm: float) -> None:
+    """Draw a vertical line where the vessel is being looked at into the plot."""
+    chart = find(scene, "chart")
+    if chart is None:
+        return
+    ends = {"distance_mm": np.array([distance_mm, distance_mm]), "diameter_mm": np.array([0.0, highest_mm])}
+    series = _series(scene, chart, "place", _table(scene, "place table", ends), "distance_mm", "diameter_mm")
+    series.SetColor(0.5, 0.5, 0.5)
+    series.SetLineWidth(1.5)
+
+
+def _series(scene: Any, chart: Any, role: str, table: Any, x: str, y: str) -> Any:
+    node = find(scene, f"series {role}")
+    if node is None:
+        node = _add(scene, "vtkMRMLPlotSeriesNode", f"series {role}")
+        node.SetPlotType(node.PlotTypeScatter)
+        node.SetMarkerStyle(node.MarkerStyleNone)
+        node.SetXColumnName(x)
+        node.SetYColumnName(y)
+        node.SetAndObserveTableNodeID(table.GetID())
+        chart.AddAndObservePlotSeriesNodeID(node.GetID())
+    return node
+
+
+def _table(scene: Any, role: str, columns: Mapping[str, np.ndarray]) -> Any:
+    node = find(scene, role) or _add(scene, "vtkMRMLTableNode", role)
+    table = vtk.vtkTable()
+    for name, values in columns.items():
+        array = numpy_to_vtk(np.asarray(values, dtype=np.float64), deep=True)
+        array.SetName(name)
+        table.AddColumn(array)
+    node.SetAndObserveTable(table)
+    return node
+
+
+def _add(scene: Any, class_name: str, role: str) -> Any:
+    node = scene.CreateNodeByClass(class_name)
+    node.UnRegister(None)
+    node.SetName(_name(role))
+    node.SetHideFromEditors(True)
+    node.SetSaveWithScene(False)
+    node.SetAttribute(ROLE, role)
+    return scene.AddNode(node)
+
+
+def _name(role: str) -> str:
+    return f"Stenosis detection {role}"
+
+
+def _up(rotation_deg: float) -> np.ndarray:
+    angle = np.radians(rotation_deg)
+    return np.array([np.cos(angle), np.sin(angle), 0.0])
+
+
+def _poly_data(lines: Sequence[np.ndarray]) -> vtk.vtkPolyData:
+    points, cells = vtk.vtkPoints(), vtk.vtkCellArray()
+    points.SetDataTypeToDouble()
+    for line in lines:
+        finite = np.isfinite(line).all(axis=1)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], finite, [False]]).astype(int)))
+        for first, end in zip(edges[::2], edges[1::2], strict=True):
+            if end - first > 1:
+                cells.InsertNextCell(int(end - first))
+                for position in line[first:end]:
+                    cells.InsertCellPoint(points.InsertNextPoint(*position))
+    data = vtk.vtkPolyData()
+    data.SetPoints(points)
+    data.SetLines(cells)
+    return data
