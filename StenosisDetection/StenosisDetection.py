@@ -115,6 +115,7 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneRenewed)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneRenewed)
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodesChanged)
         slicer.app.connect("aboutToQuit()", self.panel.stop)
@@ -147,6 +148,11 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.panel.stop()
         self.setParameterNode(None)
         self.panel.close()
+
+    def onSceneStartImport(self, caller=None, event=None) -> None:
+        """Let go of the parameter node: while a scene is loaded, selectors would write what they do not know yet."""
+        self.panel.stop()
+        self.setParameterNode(None)
 
     def onSceneRenewed(self, caller=None, event=None) -> None:
         """Called when a scene was closed or loaded."""

@@ -289,7 +289,7 @@ class VesselsView:
                 self._parameters.position = distance
 
     def _in_world(self, matrix: np.ndarray) -> np.ndarray:
-        """Return a slice matrix where a transform of the volume moves it; a transform that bends is followed locally."""
+        """Return a slice matrix where a transform of the volume moves it; one that bends is followed locally."""
         volume_node = self._session.volume_node
         if volume_node is None or volume_node.GetParentTransformNode() is None:
             return matrix
