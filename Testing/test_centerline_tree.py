@@ -211,7 +211,8 @@ def test_a_vessel_that_touches_the_aorta_again_is_one_vessel():
 
 
 @pytest.mark.parametrize(
-    ("gap_mm", "sideways_mm", "whole"), [(2.0, 0.0, True), (6.0, 0.0, True), (2.0, 5.0, False), (12.0, 0.0, False)]
+    ("gap_mm", "sideways_mm", "whole"),
+    [(2.0, 0.0, True), (6.0, 0.0, True), (12.0, 0.0, True), (2.0, 5.0, True), (2.0, 13.0, False), (18.0, 0.0, False)],
 )
 def test_gaps_are_bridged_when_short_or_straight(gap_mm, sideways_mm, whole):
     near = Tube(((10, 10, 0), (20, 20, -20), (20, 20, -50)), 1.5, 1.5)
@@ -227,8 +228,19 @@ def test_gaps_are_bridged_when_short_or_straight(gap_mm, sideways_mm, whole):
     if whole:
         assert (
             distance_to(vessel.points_ras[40:], np.concatenate([near.points(), far.points()])).max()
-            < 0.5 * gap_mm + 2.0
+            < 0.5 * (gap_mm + sideways_mm) + 2.0
         )
+
+
+def test_a_branch_with_a_closed_origin_is_joined_at_the_side_of_its_parent():
+    # The first 6 mm of the diagonal branch are missing: its tip points at the side of the LAD, not along it.
+    d1 = HEART["D1"].points(0.2)
+    seg = segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX", "RCA")])
+    lumen = seg.lumen.copy()
+    paint(lumen, seg.ijk_to_ras, d1[30::2], np.full(len(d1[30::2]), 1.1))
+    tree = extract_tree(LumenSegmentation(lumen & ~seg.aorta, seg.aorta, seg.ijk_to_ras, seg.model))
+    assert {v.name for v in tree.vessels} == {"LM", "LAD", "LCX", "RCA", "D1"}
+    assert "bridged" in tree.vessel("D1").flags and tree.vessel("D1").parent == "LAD"
 
 
 def test_without_an_aorta_trees_begin_at_their_thickest_end():

@@ -12,6 +12,9 @@ import numpy as np
 from ..geometry import arc_length
 from .paths import Section
 
+OUTER_START_MM = 10.0
+"""Length at the beginning of a branch over which its radius counts by itself."""
+
 
 @dataclass(frozen=True)
 class Habit:
@@ -130,13 +133,19 @@ class SectionTree:
         return joined_nodes(self.sections, course)
 
     def outer_part(self, course: list[int]) -> tuple[float, float]:
-        """Return length and mean radius in mm of a branch beyond the lumen of the vessel it leaves."""
+        """Return the length in mm of a branch beyond the lumen of the vessel it leaves, and its radius there.
+
+        The radius is the mean over the whole or over the first 10 mm, whichever is larger: long branches are thin at
+        their end, narrowed ones at their beginning.
+        """
         nodes = self.nodes(course)
-        along = self._distances(nodes)
-        outside = along > self.depth[nodes[0]]
+        along = self._distances(nodes) - self.depth[nodes[0]]
+        outside = along > 0.0
         if not outside.any():
             return 0.0, 0.0
-        return float(along[-1] - self.depth[nodes[0]]), float(self.radius_of(nodes[outside]).mean())
+        radius = self.radius_of(nodes[outside])
+        first = radius[along[outside] <= OUTER_START_MM]
+        return float(along[-1]), float(max(radius.mean(), first.mean()))
 
     def _end_tangent(self, index: int) -> np.ndarray:
         """Return the direction of the last 6 mm of a section."""

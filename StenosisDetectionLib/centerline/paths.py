@@ -81,6 +81,11 @@ def components(grid: LumenGrid, graph: LumenGraph) -> np.ndarray:
     return connected_components(_matrix(grid, graph, graph.length), directed=False)[1]
 
 
+def length_matrix(grid: LumenGrid, graph: LumenGraph) -> Any:
+    """Return the lengths in mm of the edges as a sparse matrix with one entry per pair."""
+    return _matrix(grid, graph, graph.length)
+
+
 def reach(grid: LumenGrid, graph: LumenGraph, sources: np.ndarray, limit_mm: float = np.inf) -> Reach:
     """Return the cheapest paths from the sources, found with Dijkstra's algorithm.
 
