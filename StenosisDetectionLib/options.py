@@ -4,8 +4,12 @@ from dataclasses import dataclass
 
 from .errors import InputError
 
+DEFAULT_MODEL = "vesselness"
+"""The segmentation model of an analysis that names none."""
+
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-"""Numeric precisions of the network; models without weights always compute in fp32."""
+"""Numeric precisions of the network; `auto` takes the half precision of the device where it agrees with fp32 and is
+faster; models without weights always compute in fp32."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,7 @@ class AnalysisOptions:
 
     Parameters
     ----------
-    model : name of a registered segmentation model (see `stenosis-detection models`).
+    model : name of a registered segmentation model (see `stenosis-detection models`), or the path of weights.
     device : `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes the first GPU or else the CPU.
     precision : one of `PRECISIONS`.
     roi : region to search, in mm of RAS: (x0, x1, y0, y1, z0, z1); None searches the whole volume.
@@ -26,7 +30,7 @@ class AnalysisOptions:
     InputError : an option has no meaning; the message names it.
     """
 
-    model: str = "vesselness"
+    model: str = DEFAULT_MODEL
     device: str = "auto"
     precision: str = "auto"
     roi: tuple[float, float, float, float, float, float] | None = None

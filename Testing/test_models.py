@@ -19,9 +19,14 @@ def run(*arguments: str) -> int:
     return parsed.run(parsed)
 
 
-def test_the_default_model_is_registered_and_needs_no_weights():
+def test_the_default_model_is_the_first_and_ready():
     model = get_model(AnalysisOptions().model)
-    assert model == list_models()[0]
+    assert model.name == list_models()[0].name
+    assert model.installed
+
+
+def test_vesselness_needs_no_weights():
+    model = get_model("vesselness")
     assert (model.name, model.weights, model.sha256) == ("vesselness", None, None)
 
 
@@ -33,16 +38,18 @@ def test_an_unknown_model_is_refused_with_the_known_names():
 def test_the_command_prints_a_table(capsys):
     assert run() == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["name", "version", "weights", "description"]
+    assert lines[0].split() == ["name", "version", "weights", "installed", "description"]
     assert len(lines) == 1 + len(list_models())
-    assert lines[1].split()[:3] == ["vesselness", get_model("vesselness").version, "none"]
+    (line,) = (line for line in lines if line.startswith("vesselness"))
+    assert line.split()[:4] == ["vesselness", get_model("vesselness").version, "none", "yes"]
 
 
 def test_the_command_prints_json(capsys):
     assert run("--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == [model.name for model in list_models()]
-    assert rows[0]["weights"] is None
+    (row,) = (row for row in rows if row["name"] == "vesselness")
+    assert row["weights"] is None
 
 
 def test_help_shows_an_example(capsys):

@@ -22,6 +22,7 @@ LEAST_VISIBLE = 0.65
 
 LARGEST_RADIUS_MM = 4.0
 SHORTEST_BRANCH_MM = 5.0
+SHORTEST_TREE_MM = 12.0
 LARGEST_CONTACT = 0.5
 """More of a branch than this lying directly against a chamber makes it part of the chamber."""
 
@@ -124,6 +125,45 @@ def node_tree(
     core = intensity[sorted_voxels[np.maximum(ends - 1 - sizes // 10, 0)]]  # the 90th percentile of each node
     contact = np.bincount(node_of_voxel[reached], near_chamber[reached], len(order)) / np.maximum(sizes, 1)
     return NodeTree(node_of_voxel, parent, node_level, radius, core, contact)
+
+
+def pruned(
+    grown: np.ndarray,
+    seeds: np.ndarray,
+    intensity: np.ndarray,
+    spacing_mm: float,
+    near_chamber: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the grown voxels without veins, leaks, spurs and trees too short to be coronary arteries.
+
+    Parameters
+    ----------
+    grown, seeds : bool arrays [k, j, i], the voxels of the trees and those at the aorta.
+    intensity : normalized attenuation (1 = aorta).
+    near_chamber : bool array, voxels that lie against a chamber; None where that says nothing.
+    """
+    result = np.zeros(grown.shape, dtype=bool)
+    voxels = np.argwhere(grown)
+    if not len(voxels):
+        return result
+    box = tuple(slice(max(a - 1, 0), b + 2) for a, b in zip(voxels.min(axis=0), voxels.max(axis=0), strict=True))
+    at = tuple(voxels.T)
+    contact = np.zeros(len(voxels), dtype=bool) if near_chamber is None else near_chamber[at]
+    shape = tuple(s.stop - s.start for s in box)
+    low = np.array([s.start for s in box])
+    tree = node_tree(voxels - low, shape, spacing_mm, seeds[at], np.minimum(intensity[at], 1.2), contact)
+    keep = arteries(tree)
+    top = np.zeros(len(keep), dtype=np.int64)  # the farthest kept level of every node's descendants
+    root = np.arange(len(keep))
+    for node in range(len(keep)):
+        if tree.parent[node] >= 0:
+            root[node] = root[tree.parent[node]]
+    np.maximum.at(top, root[keep], tree.level[keep])
+    keep &= top[root] * SLICE_MM >= SHORTEST_TREE_MM
+    reached = tree.node_of_voxel >= 0
+    kept = voxels[reached][keep[tree.node_of_voxel[reached]]]
+    result[tuple(kept.T)] = True
+    return result
 
 
 def arteries(tree: NodeTree) -> np.ndarray:

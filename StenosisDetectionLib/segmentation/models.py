@@ -1,14 +1,27 @@
-"""The registered segmentation models: the one list that the options, the command line and the panel choose from."""
+"""The segmentation models: the one list that the options, the command line and the panel choose from.
+
+In: a name of the registry, or the path of weights. Out: a `RegisteredModel`, which makes the segmentation.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from ..errors import ModelError
-from ..options import AnalysisOptions
+from ..models import foreign, nnunet, totalsegmentator
+from ..models.cache import file_sha256
+from ..models.registry import ModelEntry, entries, find_entry, is_installed, weight_path
+from ..options import DEFAULT_MODEL, AnalysisOptions
 from ..progress import StageReport, no_report
-from ..study import CTVolume, LumenSegmentation
+from ..study import CTVolume, LumenSegmentation, ModelInfo
 from . import vesselness
 from .aorta import Aorta
+
+Segment = Callable[[CTVolume, Aorta, AnalysisOptions, str, StageReport], LumenSegmentation]
+
+FINE_FILE, COARSE_FILE = "fine.safetensors", "coarse.safetensors"
+"""Names of the networks of this program in a folder."""
 
 
 @dataclass(frozen=True)
@@ -22,43 +35,56 @@ class RegisteredModel:
     segment : makes the segmentation from (volume, aorta, options, device, report).
     weights : base name of the file of its weights, None where it needs none.
     sha256 : checksum of that file.
+    kind : vesselness, or what its files are (`models.registry.KINDS`, totalsegmentator).
+    license : under which its weights may be used; empty without weights.
+    installed : whether everything it needs is on this computer.
     """
 
     name: str
     version: str
     description: str
-    segment: Callable[[CTVolume, Aorta, AnalysisOptions, str, StageReport], LumenSegmentation]
+    segment: Segment
     weights: str | None = None
     sha256: str | None = None
-
-
-_MODELS = (
-    RegisteredModel(
-        vesselness.NAME,
-        vesselness.VERSION,
-        "Multi-scale tube filter with region growing from the aortic root; needs no weights and no GPU.",
-        vesselness.segment_vesselness,
-    ),
-)
+    kind: str = "vesselness"
+    license: str = ""
+    installed: bool = True
 
 
 def list_models() -> tuple[RegisteredModel, ...]:
-    """Return the registered models, the default first."""
-    return _MODELS
-
-
-def get_model(name: str) -> RegisteredModel:
-    """Return a model by name.
+    """Return the registered models, the default first.
 
     Raises
     ------
-    ModelError : there is no such model; the message names those there are.
+    ModelError : the registry of the user cannot be understood.
     """
-    for model in _MODELS:
-        if model.name == name:
-            return model
-    known = ", ".join(model.name for model in _MODELS)
-    raise ModelError(f"unknown segmentation model '{name}': choose one of {known}")
+    models = [*(_registered(entry) for entry in entries()), _VESSELNESS, _totalsegmentator()]
+    return tuple(sorted(models, key=lambda model: model.name != DEFAULT_MODEL))
+
+
+def get_model(name: str) -> RegisteredModel:
+    """Return a model by name, or the model at a path, ready to be used.
+
+    Raises
+    ------
+    ModelError : there is no such model, its weights or the package it needs are missing, or the file is not
+        understood; the message says what to do.
+    """
+    if name == vesselness.NAME:
+        return _VESSELNESS
+    if name == totalsegmentator.NAME:
+        totalsegmentator.require_package()
+        return _totalsegmentator()
+    entry = find_entry(name)
+    if entry is not None:
+        for role in entry.files:
+            weight_path(entry, role)
+        return _registered(entry)
+    path = Path(name).expanduser()
+    if path.exists():
+        return _at_path(path)
+    known = ", ".join(model.name for model in list_models())
+    raise ModelError(f"unknown segmentation model '{path.name}': choose one of {known}, or give a path")
 
 
 def segment(
@@ -72,6 +98,148 @@ def segment(
 
     Raises
     ------
-    ModelError : the model is unknown.
+    ModelError : the model is unknown or cannot run here.
     """
     return get_model(options.model).segment(volume, aorta, options, device, report)
+
+
+_VESSELNESS = RegisteredModel(
+    vesselness.NAME,
+    vesselness.VERSION,
+    "Multi-scale tube filter with region growing from the aortic root; needs no weights and no GPU.",
+    vesselness.segment_vesselness,
+)
+
+
+def _totalsegmentator() -> RegisteredModel:
+    import importlib.util
+
+    installed = importlib.util.find_spec("totalsegmentator") is not None
+    version = totalsegmentator.package_version() if installed else "-"
+    info = ModelInfo(totalsegmentator.NAME, version)
+    return RegisteredModel(
+        totalsegmentator.NAME,
+        version,
+        totalsegmentator.DESCRIPTION,
+        _foreign_volume(totalsegmentator.lumen_mask, info),
+        kind="totalsegmentator",
+        license=totalsegmentator.LICENSE,
+        installed=installed,
+    )
+
+
+def _registered(entry: ModelEntry) -> RegisteredModel:
+    role = "fine" if entry.kind == "network" else "weights"
+    file = entry.files[role]
+    return RegisteredModel(
+        entry.name,
+        entry.version,
+        entry.description,
+        _segment_of(entry),
+        weights=file.name,
+        sha256=file.sha256,
+        kind=entry.kind,
+        license=entry.license,
+        installed=is_installed(entry),
+    )
+
+
+def _segment_of(entry: ModelEntry) -> Segment:
+    def run(
+        volume: CTVolume, aorta: Aorta, options: AnalysisOptions, device: str, report: StageReport
+    ) -> LumenSegmentation:
+        role = "fine" if entry.kind == "network" else "weights"
+        path = weight_path(entry, role)
+        info = ModelInfo(entry.name, entry.version, _sha256(path, entry.files[role].sha256))
+        if entry.kind == "network":
+            coarse = weight_path(entry, "coarse") if "coarse" in entry.files else _default_coarse()
+            return _networks(path, coarse, info)(volume, aorta, options, device, report)
+        return _foreign(entry.kind, path, info, entry.settings)(volume, aorta, options, device, report)
+
+    return run
+
+
+def _at_path(path: Path) -> RegisteredModel:
+    """Return the model in a file or folder that the user names."""
+    if path.is_dir():
+        if (path / FINE_FILE).is_file():
+            coarse = path / COARSE_FILE
+            return _own(path / FINE_FILE, coarse if coarse.is_file() else _default_coarse(), path.name)
+        if foreign.is_bundle(path):
+            foreign.read_bundle(path)
+            return _other("monai_bundle", path)
+        if nnunet.is_nnunet(path):
+            nnunet.check_folder(path)
+            return _other("nnunet", path)
+        raise ModelError(
+            f"the folder {path.name} holds no model: it needs {FINE_FILE}, or must be a MONAI bundle or the results "
+            "folder of an nnU-Net v2 training (with dataset.json and plans.json)"
+        )
+    if path.suffix == ".safetensors":
+        coarse = path.with_name(COARSE_FILE)
+        return _own(path, coarse if coarse.is_file() and coarse != path else _default_coarse(), path.name)
+    if foreign.is_torchscript(path):
+        raise ModelError(foreign.TORCHSCRIPT_REFUSED.format(name=path.name))
+    raise ModelError(
+        f"{path.name} is no model that can be used: give a .safetensors file of this program, a MONAI bundle or an "
+        "nnU-Net v2 folder (a checkpoint alone does not say which network it belongs to)"
+    )
+
+
+def _own(fine: Path, coarse: Path | None, name: str) -> RegisteredModel:
+    from ..models.weights import read_header
+
+    _, metadata = read_header(fine)
+    info = ModelInfo(name, str(metadata.get("version", "1")), file_sha256(fine))
+    return RegisteredModel(
+        name,
+        info.version,
+        str(metadata.get("description", "")),
+        _networks(fine, coarse, info),
+        weights=fine.name,
+        sha256=info.sha256,
+        kind="network",
+    )
+
+
+def _other(kind: str, path: Path) -> RegisteredModel:
+    info = ModelInfo(path.name, "1", _sha256(path, None))
+    run = _foreign(kind, path, info, {})
+    return RegisteredModel(path.name, info.version, "", run, weights=path.name, sha256=info.sha256, kind=kind)
+
+
+def _networks(fine: Path, coarse: Path | None, info: ModelInfo) -> Segment:
+    from .network import NetworkFiles, segment_with_networks
+
+    return partial(segment_with_networks, NetworkFiles(fine, coarse), info)
+
+
+def _foreign(kind: str, path: Path, info: ModelInfo, settings: dict[str, object]) -> Segment:
+    from .foreign import network_fraction, segment_with_foreign
+
+    if kind == "nnunet":
+        return _foreign_volume(partial(nnunet.lumen_fraction, path), info)
+    read = foreign.read_bundle(path) if kind == "monai_bundle" else foreign.read_torchscript(path, settings)
+    return partial(segment_with_foreign, partial(network_fraction, read), info)
+
+
+def _foreign_volume(maker: Callable, info: ModelInfo) -> Segment:
+    from .foreign import segment_with_foreign, whole_volume
+
+    return partial(segment_with_foreign, whole_volume(maker), info)
+
+
+def _default_coarse() -> Path | None:
+    """Return the coarse network that is shipped: it tells any fine network where to look; None without one."""
+    for entry in entries():
+        if entry.kind == "network" and "coarse" in entry.files and is_installed(entry):
+            return weight_path(entry, "coarse")
+    return None
+
+
+def _sha256(path: Path, known: str | None) -> str | None:
+    """Return the checksum of the weights: that of the file, or of the largest checkpoint in a folder."""
+    if path.is_file():
+        return file_sha256(path)
+    checkpoints = [p for pattern in ("models/model.pt", "fold_*/checkpoint_*.pth") for p in sorted(path.glob(pattern))]
+    return file_sha256(checkpoints[0]) if checkpoints else known

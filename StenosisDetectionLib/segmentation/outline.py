@@ -65,11 +65,11 @@ def lumen_mask(
     filled = ndimage.binary_propagation(core & allowed, mask=allowed)
     report(0.8, "outlining the lumen")
     result = np.zeros(tree.shape, dtype=bool)
-    result[box] = _connected(core, filled, own, spacing_mm)
+    result[box] = connected(core, filled, own, spacing_mm)
     return result
 
 
-def _connected(core: np.ndarray, filled: np.ndarray, intensity: np.ndarray, spacing: float) -> np.ndarray:
+def connected(core: np.ndarray, filled: np.ndarray, intensity: np.ndarray, spacing: float) -> np.ndarray:
     """Return `filled` with its parts joined through `core` wherever the core joins them; specks are dropped."""
     from scipy import ndimage
     from scipy.sparse import coo_matrix

@@ -1,0 +1,204 @@
+"""Tiles over a zone, their blending, and what gives way when memory runs out."""
+
+import numpy as np
+import pytest
+import torch
+
+from StenosisDetectionLib.errors import Cancelled, ModelError
+from StenosisDetectionLib.progress import no_report
+from StenosisDetectionLib.segmentation import execution as executions
+from StenosisDetectionLib.segmentation.execution import Execution, out_of_memory, smaller
+from StenosisDetectionLib.segmentation.inference import predict_tiles
+from StenosisDetectionLib.segmentation.tiles import blending_weights, cover
+
+
+def shell_zone(size: int = 40) -> np.ndarray:
+    k, j, i = np.meshgrid(*[np.arange(size) - size / 2] * 3, indexing="ij")
+    radius = np.sqrt(k**2 + j**2 + i**2)
+    return (radius > 0.3 * size) & (radius < 0.4 * size) & (k < 0.2 * size)
+
+
+def test_every_voxel_of_the_zone_lies_in_the_core_of_a_tile():
+    zone, block, tile, margin = shell_zone(), 4, (48, 64, 48), (8, 8, 8)
+    tiles = cover(zone, block, tile, margin)
+    shape = [n * block for n in zone.shape]
+    inside = np.zeros(shape, dtype=bool)
+    for first in tiles:
+        assert all(a >= 0 and a + t <= n for a, t, n in zip(first, tile, shape, strict=True))
+        # at the border of the array there is no context to be had, and the core goes to the border
+        core = [
+            slice(a if a == 0 else a + m, a + t if a + t == n else a + t - m)
+            for a, t, m, n in zip(first, tile, margin, shape, strict=True)
+        ]
+        inside[tuple(core)] = True
+    voxels = zone.repeat(block, 0).repeat(block, 1).repeat(block, 2)
+    assert inside[voxels].all()
+    lattice = np.prod([np.ceil((n - t) / (t - 2 * m)) + 1 for n, t, m in zip(shape, tile, margin, strict=True)])
+    assert len(tiles) < lattice
+
+
+def test_an_empty_zone_needs_no_tile_and_a_tile_larger_than_the_array_is_refused():
+    assert cover(np.zeros((4, 4, 4), dtype=bool), 4, (8, 8, 8), (2, 2, 2)) == []
+    with pytest.raises(ValueError, match="do not fit"):
+        cover(np.ones((4, 4, 4), dtype=bool), 4, (8, 8, 32), (2, 2, 2))
+
+
+def test_the_blending_weights_are_those_of_monai():
+    from monai.data.utils import compute_importance_map
+    from monai.utils import BlendMode
+
+    ours = blending_weights((32, 24, 16))
+    theirs = compute_importance_map((32, 24, 16), mode=BlendMode.GAUSSIAN, sigma_scale=0.125).numpy()
+    np.testing.assert_allclose(ours / ours.max(), np.maximum(theirs / theirs.max(), 1e-3), atol=1e-3)
+
+
+def mean_of_neighbors(image: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.avg_pool3d(image, 3, 1, 1, count_include_pad=False)
+
+
+TWO_AT_A_TIME = Execution("cpu", "fp32", batch=2)
+TOO_MUCH = torch.OutOfMemoryError("out of memory")
+
+
+def predict(load, execution=TWO_AT_A_TIME, report=no_report, tiles=None):
+    hu = np.random.default_rng(0).normal(100.0, 50.0, (48, 48, 64)).astype(np.float32)
+    if tiles is None:
+        tiles = cover(np.ones((12, 12, 16), dtype=bool), 4, (32, 32, 32), (4, 4, 4))
+    result = predict_tiles(
+        load, execution, hu, lambda part: torch.as_tensor(part)[None] / 100.0, tiles, (32, 32, 32), report, "working"
+    )
+    return hu, result
+
+
+def test_blended_tiles_are_the_network_on_the_whole():
+    hu, result = predict(lambda _device, _precision: mean_of_neighbors)
+    whole = mean_of_neighbors(torch.as_tensor(hu)[None, None] / 100.0)[0].numpy()
+    assert result.covered.all()
+    # only the faces of tiles see other neighbors than the whole does
+    face = np.zeros(hu.shape, dtype=bool)
+    for first in cover(np.ones((12, 12, 16), dtype=bool), 4, (32, 32, 32), (4, 4, 4)):
+        tile = np.ones((32, 32, 32), dtype=bool)
+        tile[1:-1, 1:-1, 1:-1] = False
+        face[tuple(slice(a, a + 32) for a in first)] |= tile
+    np.testing.assert_allclose(result.outputs[0][~face], whole[0][~face], atol=1e-5)
+    assert np.abs(result.outputs - whole).mean() < 0.01
+
+
+def test_blended_tiles_are_those_of_monais_sliding_window():
+    from monai.inferers import sliding_window_inference
+
+    hu, _ = predict(lambda _device, _precision: mean_of_neighbors)
+    image = torch.as_tensor(hu)[None, None] / 100.0
+    theirs = sliding_window_inference(
+        image, (32, 32, 32), 2, mean_of_neighbors, overlap=0.5, mode="gaussian", sigma_scale=0.125
+    )[0].numpy()
+    tiles = [(k, j, i) for k in (0, 16) for j in (0, 16) for i in (0, 16, 32)]
+    _, ours = predict(lambda _device, _precision: mean_of_neighbors, tiles=tiles)
+    np.testing.assert_allclose(ours.outputs, theirs, atol=2e-3)
+
+
+def test_where_no_tile_lies_nothing_is_covered():
+    _, result = predict(lambda _device, _precision: mean_of_neighbors, tiles=[(0, 0, 0)])
+    assert result.covered[:32, :32, :32].all()
+    assert result.covered.sum() == 32**3
+    assert not result.outputs[0][~result.covered].any()
+
+
+class Tight:
+    """A network for which memory is too small, except in what it is told to accept."""
+
+    def __init__(self, accepts, error=TOO_MUCH):
+        self.accepts, self.error, self.asked = accepts, error, []
+
+    def load(self, device: str, precision: str):
+        def network(image: torch.Tensor) -> torch.Tensor:
+            self.asked.append((device, precision, len(image)))
+            if not self.accepts(device, precision, len(image)):
+                raise self.error
+            return mean_of_neighbors(image.float()).to(image.dtype)
+
+        return network
+
+
+def test_a_smaller_batch_comes_first_and_gives_the_same():
+    _, easy = predict(lambda _device, _precision: mean_of_neighbors)
+    tight = Tight(lambda _device, _precision, count: count < 2)
+    _, result = predict(tight.load, Execution("cpu", "fp32", batch=4))
+    np.testing.assert_allclose(result.outputs, easy.outputs, atol=1e-6)
+    assert [count for _, _, count in tight.asked[:3]] == [4, 2, 1]
+    assert result.execution.precision == "fp32"
+    assert [step.split(": ")[1] for step in result.execution.steps] == [
+        "went on with 2 tiles at a time",
+        "went on with 1 tile at a time",
+    ]
+
+
+def test_then_half_precision():
+    tight = Tight(lambda _device, precision, count: count == 1 and precision == "bf16")
+    _, result = predict(tight.load)
+    _, easy = predict(lambda _device, _precision: mean_of_neighbors)
+    assert result.execution.precision == "bf16"
+    assert "half precision (bf16)" in result.execution.steps[-1]
+    np.testing.assert_allclose(result.outputs, easy.outputs, atol=0.02)
+
+
+def test_the_steps_on_a_gpu_end_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(executions, "half_precision", lambda device: "bf16" if device == "cpu" else "fp16")
+    execution, seen = Execution("cuda:0", "fp32", batch=2), []
+    for _ in range(5):
+        execution = smaller(execution)
+        seen.append((execution.device, execution.precision, execution.batch, execution.sums_device))
+    assert seen == [
+        ("cuda:0", "fp32", 1, "cuda:0"),
+        ("cuda:0", "fp16", 1, "cuda:0"),
+        ("cuda:0", "fp16", 1, "cpu"),
+        ("cpu", "fp32", 1, "cpu"),
+        ("cpu", "bf16", 1, "cpu"),
+    ]
+    assert len(execution.steps) == 5
+    with pytest.raises(ModelError, match="not enough memory"):
+        smaller(execution)
+
+
+def test_without_any_memory_the_error_says_what_to_do():
+    with pytest.raises(ModelError, match=r"not enough memory for the network: close other programs, or .*region"):
+        predict(Tight(lambda *_: False).load)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            True,
+        ),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error, expected):
+    assert out_of_memory(error) is expected
+
+
+def test_other_errors_are_not_swallowed():
+    tight = Tight(lambda *_: False, RuntimeError("shapes differ"))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        predict(tight.load)
+    assert len(tight.asked) == 1
+
+
+def test_cancel_takes_effect_between_passes():
+    calls = []
+
+    def report(fraction: float, _message: str) -> None:
+        calls.append(fraction)
+        if len(calls) == 3:
+            raise Cancelled("cancelled")
+
+    tight = Tight(lambda *_: True)
+    with pytest.raises(Cancelled):
+        predict(tight.load, Execution("cpu", "fp32", batch=1), report)
+    assert len(tight.asked) == 2
