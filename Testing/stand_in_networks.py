@@ -9,8 +9,8 @@ import torch
 from StenosisDetectionLib.models.network import COARSE_HEADS, HEADS, NetworkConfiguration
 
 WINDOWS = ((-0.5, 1.5), (0.0, 3.0))
-FINE = NetworkConfiguration("segresnet", 4, 3, 0.5, WINDOWS, HEADS)
-COARSE = NetworkConfiguration("segresnet", 4, 3, 2.0, WINDOWS, COARSE_HEADS)
+FINE = NetworkConfiguration("segresnet", 4, 3, 0.8, WINDOWS, HEADS)
+COARSE = NetworkConfiguration("segresnet", 4, 3, 2.4, WINDOWS, COARSE_HEADS)
 
 
 def _largest(x: torch.Tensor, size: int) -> torch.Tensor:

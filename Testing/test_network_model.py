@@ -102,10 +102,12 @@ def test_without_contrast_the_lumen_is_empty_and_flagged(toy, monkeypatch):
 
 def test_a_network_that_sees_lumen_everywhere_is_not_believed(toy, aorta, monkeypatch):
     def everywhere(image: torch.Tensor) -> torch.Tensor:
-        return torch.full((len(image), 4, *image.shape[2:]), 5.0)
+        output = torch.full((len(image), 4, *image.shape[2:]), 5.0)
+        output[:, 2:] = -5.0  # neither ostium nor vein
+        return output
 
     stand_in_networks.install(monkeypatch, fine=everywhere)
-    result = run(toy.volume, aorta)
+    result = run(toy.volume, aorta, RIGHT_SIDE)
     assert not result.lumen.any()
     assert "lumen_too_large" in result.flags
 

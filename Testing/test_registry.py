@@ -363,7 +363,6 @@ def test_an_nnunet_folder_is_checked_without_running_anything(tmp_path):
     _, _, checkpoint, fold = nnunet.check_folder(folder)
     assert fold == "fold_0"
     assert checkpoint["network_weights"]["a"].shape == (2,)
-    assert get_model(str(folder)).kind == "nnunet"
 
 
 @pytest.mark.parametrize(
@@ -403,7 +402,7 @@ def without_package(monkeypatch, name: str) -> None:
 def test_a_missing_nnunet_package_is_told(tmp_path, monkeypatch):
     without_package(monkeypatch, "nnunetv2")
     with pytest.raises(ModelError, match="pip install nnunetv2"):
-        nnunet.lumen_fraction(nnunet_folder(tmp_path / "nnunet"), None, "cpu")
+        get_model(str(nnunet_folder(tmp_path / "nnunet")))
 
 
 def test_a_missing_totalsegmentator_is_told(monkeypatch):
@@ -423,8 +422,14 @@ def test_torchscript_runs_only_where_the_registry_allows_it(tmp_path):
     with pytest.raises(ModelError, match=r"TorchScript, which is code .*\"allow_code\": true"):
         get_model(str(path))
     register(tmp_path, kind="torchscript", files={"weights": {"file": "net.pt"}})
+    with pytest.raises(ModelError, match="must be named by its 'sha256'"):
+        list_models()
+    file = {"file": "net.pt", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    register(tmp_path, kind="torchscript", files={"weights": file})
     with pytest.raises(ModelError, match="TorchScript, which is code"):
-        read_torchscript(path, {})
+        get_model("mine")
+    register(tmp_path, kind="torchscript", files={"weights": file}, settings={"allow_code": True})
+    assert get_model("mine").kind == "torchscript"
     network = read_torchscript(path, {"allow_code": True, "window_hu": [-100, 700], "tile": 64})
     assert network.tile == (64, 64, 64)
     assert float(network.load("cpu")(torch.ones(1, 1, 2, 2, 2)).max()) == 2.0

@@ -5,10 +5,12 @@ the device of `AnalysisOptions`. The model belongs to the scene, so `on_model` i
 belongs to the machine and is kept in the application settings. Nothing is installed without a press of its button.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..errors import ModelError
 from ..options import AnalysisOptions
 from .dependencies import install_packages, install_torch, missing_packages
 from .devices import device_choices
@@ -32,13 +34,18 @@ class ChoicesView:
     ) -> None:
         import qt
 
-        from ..segmentation.models import list_models
+        from ..segmentation.models import list_models, shipped_models
 
         self._ui = ui
         self._on_model = on_model
         self._on_error = on_error
         self._requirements = requirements
-        self._descriptions = {model.name: model.description for model in list_models()}
+        try:
+            models = list_models()
+        except ModelError as error:  # the user's registry must not keep the panel from opening
+            logging.warning(f"StenosisDetection: {error}")
+            models = shipped_models()
+        self._descriptions = {model.name: model.description for model in models}
         for index, (name, description) in enumerate(self._descriptions.items()):
             ui.modelComboBox.addItem(name, name)
             ui.modelComboBox.setItemData(index, description, qt.Qt.ToolTipRole)

@@ -33,8 +33,7 @@ def lumen_fraction(path: Path, volume: CTVolume, device: str) -> np.ndarray:
     ModelError : nnunetv2 is not installed, the folder is incomplete, or it names or holds anything that could run code.
     """
     dataset, plans, checkpoint, fold = check_folder(path)
-    if importlib.util.find_spec("nnunetv2") is None:
-        raise ModelError("an nnU-Net folder needs the package nnunetv2: install it with 'pip install nnunetv2'")
+    require_package()
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -63,6 +62,12 @@ def lumen_fraction(path: Path, volume: CTVolume, device: str) -> np.ndarray:
     spacing = [float(s) for s in volume.spacing_mm[::-1]]
     _, chances = predictor.predict_single_npy_array(image, {"spacing": spacing}, None, None, True)
     return np.asarray(chances[lumen_label(dataset, path)], dtype=np.float32)
+
+
+def require_package() -> None:
+    """Raise what to do when nnU-Net is not installed (ModelError)."""
+    if importlib.util.find_spec("nnunetv2") is None:
+        raise ModelError("an nnU-Net folder needs the package nnunetv2: install it with 'pip install nnunetv2'")
 
 
 def check_folder(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]:

@@ -181,6 +181,9 @@ def _entry(row: Any, path: Path, where: str) -> ModelEntry:
     role = "fine" if kind == "network" else "weights"
     if not isinstance(row["files"], dict) or role not in row["files"]:
         raise ModelError(f"{where}: 'files' needs the file '{role}'")
+    files = {role: _file(value, path, f"{where}, file '{role}'") for role, value in row["files"].items()}
+    if kind == "torchscript" and files[role].sha256 is None:
+        raise ModelError(f"{where}: TorchScript is code, so the exact file must be named by its 'sha256'")
     card = row.get("card")
     return ModelEntry(
         name=name,
@@ -188,7 +191,7 @@ def _entry(row: Any, path: Path, where: str) -> ModelEntry:
         kind=kind,
         description=str(row.get("description", "")),
         license=str(row.get("license", "unknown")),
-        files={role: _file(value, path, f"{where}, file '{role}'") for role, value in row["files"].items()},
+        files=files,
         card=None if card is None else path.parent / str(card),
         settings=dict(row.get("settings", {})),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import ModelError
 from ..models import foreign, nnunet, totalsegmentator
 from ..models.cache import file_sha256
-from ..models.registry import ModelEntry, entries, find_entry, is_installed, weight_path
+from ..models.registry import ModelEntry, entries, find_entry, is_installed, shipped_entries, weight_path
 from ..options import DEFAULT_MODEL, AnalysisOptions
 from ..progress import StageReport, no_report
 from ..study import CTVolume, LumenSegmentation, ModelInfo
@@ -58,7 +58,16 @@ def list_models() -> tuple[RegisteredModel, ...]:
     ------
     ModelError : the registry of the user cannot be understood.
     """
-    models = [*(_registered(entry) for entry in entries()), _VESSELNESS, _totalsegmentator()]
+    return _sorted(entries())
+
+
+def shipped_models() -> tuple[RegisteredModel, ...]:
+    """Return the models that come with this program, the default first, whatever the user's registry holds."""
+    return _sorted(shipped_entries())
+
+
+def _sorted(found: tuple[ModelEntry, ...]) -> tuple[RegisteredModel, ...]:
+    models = [*(_registered(entry) for entry in found), _VESSELNESS, _totalsegmentator()]
     return tuple(sorted(models, key=lambda model: model.name != DEFAULT_MODEL))
 
 
@@ -79,6 +88,8 @@ def get_model(name: str) -> RegisteredModel:
     if entry is not None:
         for role in entry.files:
             weight_path(entry, role)
+        if entry.kind != "network":  # a configuration that cannot be used is told before a study is read
+            _check_foreign(entry.kind, weight_path(entry, "weights"), entry.settings)
         return _registered(entry)
     path = Path(name).expanduser()
     if path.exists():
@@ -165,12 +176,10 @@ def _at_path(path: Path) -> RegisteredModel:
         if (path / FINE_FILE).is_file():
             coarse = path / COARSE_FILE
             return _own(path / FINE_FILE, coarse if coarse.is_file() else _default_coarse(), path.name)
-        if foreign.is_bundle(path):
-            foreign.read_bundle(path)
-            return _other("monai_bundle", path)
-        if nnunet.is_nnunet(path):
-            nnunet.check_folder(path)
-            return _other("nnunet", path)
+        for kind, belongs in (("monai_bundle", foreign.is_bundle), ("nnunet", nnunet.is_nnunet)):
+            if belongs(path):
+                _check_foreign(kind, path, {})
+                return _other(kind, path)
         raise ModelError(
             f"the folder {path.name} holds no model: it needs {FINE_FILE}, or must be a MONAI bundle or the results "
             "folder of an nnU-Net v2 training (with dataset.json and plans.json)"
@@ -221,6 +230,17 @@ def _foreign(kind: str, path: Path, info: ModelInfo, settings: dict[str, object]
         return _foreign_volume(partial(nnunet.lumen_fraction, path), info)
     read = foreign.read_bundle(path) if kind == "monai_bundle" else foreign.read_torchscript(path, settings)
     return partial(segment_with_foreign, partial(network_fraction, read), info)
+
+
+def _check_foreign(kind: str, path: Path, settings: dict[str, object]) -> None:
+    """Raise what is wrong with a model of another program (ModelError), before it is used."""
+    if kind == "nnunet":
+        nnunet.check_folder(path)
+        nnunet.require_package()
+    elif kind == "monai_bundle":
+        foreign.read_bundle(path)
+    else:
+        foreign.read_torchscript(path, settings)
 
 
 def _foreign_volume(maker: Callable, info: ModelInfo) -> Segment:

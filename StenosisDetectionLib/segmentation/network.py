@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..geometry import transform_points
-from ..models.inputs import network_input
+from ..models.inputs import TYPICAL_AORTA_HU, network_input
 from ..models.loaded import choose_precision, loaded_network
 from ..models.network import DISTANCE_LIMIT_MM, NetworkConfiguration, activate
 from ..models.weights import read_header
@@ -33,7 +33,9 @@ TILE_VOXELS = 96
 MARGIN_VOXELS = 12
 """Size of the tiles of the fine network, and the part at each face that only gives context."""
 
-COARSE_TILE_VOXELS = 160
+COARSE_TILE_VOXELS = 64
+"""The size of the patches that the coarse network is trained on, which its instance normalization remembers."""
+
 BLOCK_VOXELS = 4
 
 ZONE_LEVEL = 0.3
@@ -81,12 +83,14 @@ def segment_with_networks(
     ModelError : the weights cannot be used, or there is too little memory.
     """
     report(0.0, "loading the network")
-    execution = Execution(device, choose_precision(files.fine, device, options.precision, half_precision(device)))
+    precision = choose_precision(files.fine, device, options.precision, half_precision(device))
+    execution = Execution(device, precision)
     aorta_hu = aorta.attenuation_hu if np.isfinite(aorta.attenuation_hu) else None
     coarse = None
     if files.coarse is not None:
-        coarse = _coarse_pass(files.coarse, volume, execution, part_of(report, 0.05, 0.12))
-        execution = replace(coarse.execution, batch=1)
+        coarse = _coarse_pass(files.coarse, volume, device, part_of(report, 0.05, 0.12))
+        if coarse.execution.steps:
+            execution = replace(coarse.execution, batch=1)
     aorta = _believed(aorta, coarse)
     if not aorta.found and coarse is not None and coarse.aorta.any():
         aorta_hu = float(np.median(coarse.grid.voxels[coarse.aorta]))
@@ -98,17 +102,46 @@ def segment_with_networks(
         return _nothing(aorta, model, ("no_coronary_artery",), execution)
     grid, zone = region
     prediction, configuration = _predict(files.fine, grid, zone, aorta_hu, execution, part_of(report, 0.18, 0.85))
-    heads = _heads(prediction, configuration)
-    execution = prediction.execution
-    del prediction
     report(0.85, "growing from the aortic root")
     aorta_mask = _aorta_on(grid, aorta, coarse)
+    return trees_of(
+        prediction, configuration, grid, aorta, aorta_mask, aorta_hu, volume, model, part_of(report, 0.85, 1.0)
+    )
+
+
+def trees_of(
+    prediction: Prediction,
+    configuration: NetworkConfiguration,
+    grid: RasGrid,
+    aorta: Aorta,
+    aorta_mask: np.ndarray,
+    aorta_hu: float | None,
+    volume: CTVolume,
+    model: ModelInfo,
+    report: StageReport,
+) -> LumenSegmentation:
+    """Return the coronary trees in the outputs of a fine network.
+
+    Parameters
+    ----------
+    grid : in HU, the grid of the outputs.
+    aorta, aorta_mask : where trees begin: the axis of the aorta, if it was found, and its mask on the grid.
+    aorta_hu : attenuation of arterial blood.
+    volume : the CT, whose borders may cut vessels.
+    """
+    heads = _heads(prediction, configuration)
+    execution = prediction.execution
     ostia, scores = ostium_candidates(heads["ostium"], grid) if "ostium" in heads else (np.zeros((0, 3)), np.zeros(0))
     around = root_shell(aorta, aorta_mask, grid) if aorta.found else shell(aorta_mask, grid.spacing_mm)
-    intensity = normalized(grid.voxels, aorta_hu or CONTRAST_HU)
-    seeds = with_ostia(around, ostia, grid)
+    intensity = normalized(grid.voxels, aorta_hu or TYPICAL_AORTA_HU)
     trees = select_trees(
-        heads["lumen"], intensity, aorta_mask, seeds, heads.get("vein"), grid.spacing_mm, part_of(report, 0.87, 1.0)
+        heads["lumen"],
+        intensity,
+        aorta_mask,
+        with_ostia(around, ostia, grid),
+        heads.get("vein"),
+        grid.spacing_mm,
+        report,
     )
     flags = [*aorta.flags, *trees.flags]
     if trees.lumen.any() and _leaves(trees.lumen, grid, volume):
@@ -132,12 +165,13 @@ def segment_with_networks(
     )
 
 
-def _coarse_pass(weights: Path, volume: CTVolume, execution: Execution, report: StageReport) -> _Coarse:
+def _coarse_pass(weights: Path, volume: CTVolume, device: str, report: StageReport) -> _Coarse:
     """Return where the coarse network sees the aorta and the zone of the coronary arteries in the whole volume.
 
-    It is trained to do without the attenuation of the aorta, which may be that of another vessel or unknown.
+    It is trained to do without the attenuation of the aorta, which may be that of another vessel or unknown. It is so
+    small that half precision would gain nothing.
     """
-    configuration = loaded_network(weights, execution.device, execution.precision).configuration
+    configuration, _ = read_header(weights)
     spacing, divisor = configuration.spacing_mm, configuration.divisor
     grid = resample_to_ras(volume, spacing)
     shape = grid.voxels.shape
@@ -148,7 +182,7 @@ def _coarse_pass(weights: Path, volume: CTVolume, execution: Execution, report: 
     everything = np.ones([n // block for n in full.voxels.shape], dtype=bool)
     prediction = predict_tiles(
         _loader(weights),
-        execution,
+        Execution(device, "fp32"),
         full.voxels,
         lambda hu: network_input(hu, None, configuration),
         cover(everything, block, tile, margin),

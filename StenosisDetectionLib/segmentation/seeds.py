@@ -23,6 +23,8 @@ OSTIUM_RADIUS_MM = 3.0
 """A tree that begins within this distance of an ostium seen by a model begins there."""
 
 OSTIA_APART_MM = 5.0
+MOST_OSTIA = 12
+"""Two or three ostia are normal; more candidates than this are noise."""
 
 
 def shell(aorta_mask: np.ndarray, spacing_mm: float) -> np.ndarray:
@@ -66,23 +68,17 @@ def with_ostia(zone: np.ndarray, ostia_ras: np.ndarray, grid: RasGrid) -> np.nda
 
 
 def ostium_candidates(heat: np.ndarray, grid: RasGrid) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions (N, 3) in RAS and scores (N,) of the peaks of a heat map [k, j, i], the best first.
+    """Return positions (N, 3) in RAS and scores (N,) of the highest points of a heat map [k, j, i], the best first.
 
-    Of peaks within `OSTIA_APART_MM` of each other only the highest counts.
+    They are at least `OSTIA_APART_MM` apart, and at most `MOST_OSTIA`.
     """
-    from scipy import ndimage
-
     hot = np.argwhere(heat >= OSTIUM_SCORE)
-    if not len(hot):
-        return np.zeros((0, 3)), np.zeros(0)
-    box = tuple(slice(max(a - 3, 0), b + 4) for a, b in zip(hot.min(axis=0), hot.max(axis=0), strict=True))
-    near = np.asarray(heat[box], dtype=np.float32)
-    peaks = np.argwhere((near == ndimage.maximum_filter(near, size=3)) & (near >= OSTIUM_SCORE))
-    scores = near[tuple(peaks.T)].astype(np.float64)
-    order = np.argsort(-scores, kind="stable")
-    points, scores = grid.to_ras(peaks[order] + [s.start for s in box]), scores[order]
-    kept: list[int] = []
-    for index, point in enumerate(points):
-        if all(np.linalg.norm(point - points[other]) > OSTIA_APART_MM for other in kept):
-            kept.append(index)
-    return points[kept], scores[kept]
+    scores = np.asarray(heat[tuple(hot.T)], dtype=np.float64)
+    points = grid.to_ras(hot)
+    found: list[int] = []
+    left = scores.copy()
+    while len(found) < MOST_OSTIA and left.size and left.max() > 0.0:
+        best = int(np.argmax(left))
+        found.append(best)
+        left[np.linalg.norm(points - points[best], axis=1) < OSTIA_APART_MM] = 0.0
+    return points[found].reshape(-1, 3), scores[found]
