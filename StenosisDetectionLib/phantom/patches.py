@@ -29,6 +29,7 @@ SITES = ("artery", "lesion", "vein", "ostium", "heart", "elsewhere")
 _CELL_MM = 0.3
 _CELLS_PER_SIGMA = 0.9
 _IGNORED_FRACTION = 0.05
+_COARSE_SIGMA = 0.45  # of the coarse view's point spread, in voxels
 _LABELS = (LUMEN_LABEL, VEIN_LABEL, SIDE_BRANCH_LABEL)
 
 
@@ -124,7 +125,7 @@ def render_training_volume(
     acquisition: Acquisition,
     spacing_mm: float = 0.5,
     seed: int = 0,
-    margin_mm: float = 8.0,
+    margin_mm: float = 2.0,
     report: StageReport = no_report,
 ) -> Patch:
     """Return the whole heart with a margin at once, to crop many patches from (`Patch.crop_around`)."""
@@ -150,14 +151,14 @@ def render_coarse(
     grid = centered_grid(acquisition.center_ras, acquisition.training_directions, counts, (spacing_mm,) * 3)
     soft = replace(
         acquisition,
-        psf_sigma_mm=(0.4 * spacing_mm,) * 3,
+        psf_sigma_mm=(_COARSE_SIGMA * spacing_mm,) * 3,
         motions=(),
         steps=(),
         overshoot=0.0,
         noise=replace(acquisition.noise, noise_hu=0.25 * acquisition.noise.noise_hu),
     )
-    scene = heart_scene(plan, soft)
-    result = noise_free(scene, soft, grid, report, 0.5 * spacing_mm, 1.0, (AORTA_LABEL,))
+    scene = replace(heart_scene(plan, soft), detail=None)
+    result = noise_free(scene, soft, grid, report, spacing_mm, _COARSE_SIGMA, (AORTA_LABEL,))
     scan(result.image, scene, soft, grid, plan.attenuation_hu["aorta"], seed)
     low, high = plan.heart_bounds_ras
     points = transform_points(grid.ijk_to_ras, np.moveaxis(np.indices(counts[::-1]), 0, -1)[..., ::-1])
@@ -199,26 +200,30 @@ def sample_centers(plan: HeartPlan, generator: np.random.Generator, site: str, c
 
 def distance_to_lines(vessels: Sequence[VesselTruth], grid: Grid, limit_mm: float) -> np.ndarray:
     """Return the distance (float32 [k, j, i], mm) of voxels to the lines of vessels, cut off at a limit."""
-    from scipy.ndimage import distance_transform_edt
     from scipy.spatial import cKDTree
 
     result = np.full(grid.size_ijk[::-1], limit_mm, dtype=np.float32)
     if not vessels:
         return result
     points = np.concatenate([_dense(vessel.points_ras) for vessel in vessels])
-    spacing = spacing_of(grid.ijk_to_ras)
-    reach = np.ceil(limit_mm / np.array(spacing)).astype(int) + 1
-    indices = np.round(transform_points(np.linalg.inv(grid.ijk_to_ras), points)).astype(int) + reach
-    seen = np.ones(tuple(np.array(result.shape) + 2 * reach[::-1]), dtype=bool)
-    inside = ((indices >= 0) & (indices < np.array(seen.shape[::-1]))).all(axis=1)
-    if not inside.any():
-        return result
-    seen[tuple(indices[inside].T[::-1])] = False
-    box = tuple(slice(int(r), -int(r)) for r in reach[::-1])
-    slack = 0.6 * float(np.linalg.norm(spacing))
-    near = np.argwhere(distance_transform_edt(seen, sampling=spacing[::-1])[box] < limit_mm + slack)
-    distance, _ = cKDTree(points).query(transform_points(grid.ijk_to_ras, near[:, ::-1]), distance_upper_bound=limit_mm)
-    result[tuple(near.T)] = np.minimum(distance, limit_mm)
+    spacing = np.array(spacing_of(grid.ijk_to_ras))
+    # Voxels within reach of a voxel with a point in it, and no more than a few others.
+    reach = np.ceil(limit_mm / spacing).astype(int) + 1
+    box = np.array(grid.size_ijk) + 2 * reach
+    indices = np.unique(np.round(transform_points(np.linalg.inv(grid.ijk_to_ras), points)).astype(int), axis=0) + reach
+    offsets = np.stack(np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij"), axis=-1).reshape(-1, 3)
+    slack = float(np.linalg.norm(spacing))
+    offsets = offsets[np.linalg.norm(offsets * spacing, axis=1) < limit_mm + slack]
+    indices = indices[((indices >= 0) & (indices < box)).all(axis=1)]
+    near = np.zeros((box + 2 * reach)[::-1], dtype=bool)
+    strides = np.array([1, near.shape[2], near.shape[1] * near.shape[2]])
+    flat, of_index = near.reshape(-1), (indices + reach) @ strides
+    for offset in offsets @ strides:
+        flat[of_index + offset] = True
+    inside = tuple(slice(2 * int(r), -2 * int(r)) for r in reach[::-1])
+    kji = np.argwhere(near[inside])
+    distance, _ = cKDTree(points).query(transform_points(grid.ijk_to_ras, kji[:, ::-1]), distance_upper_bound=limit_mm)
+    result[tuple(kji.T)] = np.minimum(distance, limit_mm)
     return result
 
 

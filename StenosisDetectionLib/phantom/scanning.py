@@ -25,7 +25,7 @@ class Scene:
 
     painted: Sequence[Painted]
     background: float | Field
-    detail: Detail
+    detail: Detail | None
     vessels: Sequence[VesselTruth]
 
 

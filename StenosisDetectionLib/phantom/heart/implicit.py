@@ -15,6 +15,7 @@ from ..render import Box, Cells, Solid
 from ..solids import filled_fraction
 
 _STEEPEST = 2.0  # the functions change by at most this per mm
+_STEEPEST_LIMB = 1.5  # and the distance to a row of spheres by this
 
 Distance = Callable[[np.ndarray], np.ndarray]
 """Points (..., 3) RAS to signed distances (...) in mm."""
@@ -83,6 +84,8 @@ class Limb:
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Return the distance."""
+        if points.ndim == 1:
+            return self._segment_distances(points).min()
         best = np.full(points.shape[:-1], np.inf)
         for start, end, first, last in zip(
             self.points_ras[:-1], self.points_ras[1:], self.radius_mm[:-1], self.radius_mm[1:], strict=True
@@ -96,11 +99,18 @@ class Limb:
 
     def near(self, center: np.ndarray, reach_mm: float) -> "Limb":
         """Return a body that is the same within a reach of a point, and may be simpler."""
-        ends = zip(self.points_ras[:-1], self.points_ras[1:], self.radius_mm[:-1], self.radius_mm[1:], strict=True)
-        distance = np.array([float(Limb(np.array(e[:2]), np.array(e[2:]))(center)) for e in ends])
-        kept = np.flatnonzero(distance <= distance.min() + 2 * _STEEPEST * reach_mm)
+        distance = self._segment_distances(center)
+        kept = np.flatnonzero(distance <= distance.min() + 2 * _STEEPEST_LIMB * reach_mm)
         span = slice(kept[0], kept[-1] + 2)
         return self if len(kept) == len(distance) else Limb(self.points_ras[span], self.radius_mm[span])
+
+    def _segment_distances(self, point: np.ndarray) -> np.ndarray:
+        """Return the distances of one point to the cones, (N - 1,)."""
+        start, along = self.points_ras[:-1], np.diff(self.points_ras, axis=0)
+        offset = point - start
+        t = np.clip((offset * along).sum(axis=1) / (along * along).sum(axis=1), 0, 1)
+        offset = offset - t[:, None] * along
+        return np.sqrt((offset * offset).sum(axis=1)) - self.radius_mm[:-1] - np.diff(self.radius_mm) * t
 
     def bounds(self) -> np.ndarray:
         """Return the box (2, 3) that holds it."""
