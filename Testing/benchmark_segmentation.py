@@ -6,7 +6,8 @@ STUDY is a folder of `stenosis-detection phantom` (with truth.seg.nrrd) or any v
 its own, which gives it its own peak of memory. Reading and resampling are left out of the times, and so is finding
 the aorta, which all rows share. Rows: `network` (coarse to fine, as in the product), `monai` (MONAI's
 SlidingWindowInferer with the same fine weights over the whole volume at 0.5 mm, the same tile and blending, then the
-same selection of trees) and `vesselness`.
+same selection of trees), `nnunet` (nnU-Net's predictor with the same fine network, its own step of half a tile and no
+mirroring; needs the package nnunetv2) and `vesselness`.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROWS = ("network:fp32", "network:bf16", "monai:fp32", "monai:bf16", "vesselness:fp32")
+ROWS = ("network:fp32", "network:bf16", "monai:fp32", "monai:bf16", "nnunet:fp32", "vesselness:fp32")
 PREPARING = ("preparing the heart region", "loading the network")
 
 
@@ -60,8 +61,8 @@ def measure(study: Path, row: str, model: str) -> dict[str, object]:
     aorta = find_aorta(volume)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     clock = Clock()
-    if method == "monai":
-        result = plain(volume, aorta, model, precision, device, clock)
+    if method in ("monai", "nnunet"):
+        result = plain(method, volume, aorta, model, precision, device, clock)
     else:
         options = AnalysisOptions(model="vesselness" if method == "vesselness" else model, precision=precision)
         result = get_model(options.model).segment(volume, aorta, options, device, clock)
@@ -84,10 +85,9 @@ def measure(study: Path, row: str, model: str) -> dict[str, object]:
     }
 
 
-def plain(volume, aorta, model: str, precision: str, device: str, clock: Clock):
-    """Return what MONAI's sliding window over the whole volume gives with the same fine network."""
+def plain(method: str, volume, aorta, model: str, precision: str, device: str, clock: Clock):
+    """Return what the sliding window of a peer over the whole volume gives with the same fine network."""
     import torch
-    from monai.inferers import SlidingWindowInferer
 
     from StenosisDetectionLib.models.inputs import network_input
     from StenosisDetectionLib.models.loaded import loaded_network
@@ -104,10 +104,9 @@ def plain(volume, aorta, model: str, precision: str, device: str, clock: Clock):
     clock(0.0, "outlining the arteries")
     kind = next(loaded.network.parameters()).dtype
     image = network_input(grid.voxels, aorta.attenuation_hu, loaded.configuration)[None].to(device, kind)
-    overlap = 2 * MARGIN_VOXELS / TILE_VOXELS
-    inferer = SlidingWindowInferer((TILE_VOXELS,) * 3, 1, overlap=overlap, mode="gaussian", sigma_scale=0.125)
+    window = monai_window if method == "monai" else nnunet_window
     with torch.inference_mode():
-        outputs = inferer(image, loaded.network)[0].float().cpu().numpy()
+        outputs = window(image, loaded.network, TILE_VOXELS, 2 * MARGIN_VOXELS / TILE_VOXELS).float().cpu().numpy()
     del image
     clock(0.9, "growing from the aortic root")
     everywhere = np.ones(grid.voxels.shape, dtype=bool)
@@ -121,9 +120,35 @@ def plain(volume, aorta, model: str, precision: str, device: str, clock: Clock):
         mask,
         aorta.attenuation_hu,
         volume,
-        ModelInfo("monai", "1"),
+        ModelInfo(method, "1"),
         clock,
     )
+
+
+def monai_window(image, network, tile: int, overlap: float):
+    """Return the outputs (H, k, j, i) by MONAI's SlidingWindowInferer."""
+    from monai.inferers import SlidingWindowInferer
+
+    return SlidingWindowInferer((tile,) * 3, 1, overlap=overlap, mode="gaussian", sigma_scale=0.125)(image, network)[0]
+
+
+def nnunet_window(image, network, tile: int, _overlap: float):
+    """Return the outputs (H, k, j, i) by the predictor of nnU-Net v2."""
+    from types import SimpleNamespace
+
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(
+        use_mirroring=False,
+        perform_everything_on_device=image.device.type == "cuda",
+        device=image.device,
+        allow_tqdm=False,
+    )
+    predictor.network, predictor.allowed_mirroring_axes = network, None
+    predictor.configuration_manager = SimpleNamespace(patch_size=(tile,) * 3)
+    heads = network(image[..., :32, :32, :32]).shape[1]
+    predictor.label_manager = SimpleNamespace(num_segmentation_heads=heads)
+    return predictor.predict_sliding_window_return_logits(image[0])
 
 
 def fine_weights(model: str) -> Path:
@@ -200,12 +225,12 @@ def main() -> None:
             f"| {row['peak_mb']:.0f} | {' | '.join(words)} |"
         )
     by_name = {row["row"]: row for row in rows}
-    for precision in ("fp32", "bf16"):
-        ours, theirs = by_name.get(f"network:{precision}"), by_name.get(f"monai:{precision}")
+    for peer, precision in (("monai", "fp32"), ("monai", "bf16"), ("nnunet", "fp32")):
+        ours, theirs = by_name.get(f"network:{precision}"), by_name.get(f"{peer}:{precision}")
         if ours and theirs:
             network = theirs["network_user_s"] / ours["network_user_s"]
             whole = theirs["wall_s"] / ours["wall_s"]
-            print(f"\n{precision}: MONAI's plain window takes {network:.1f} times the CPU time of our networks,")
+            print(f"\n{precision}: the plain window of {peer} takes {network:.1f} times the CPU time of our networks,")
             print(f"and {whole:.1f} times the wall time with all that follows.")
 
 

@@ -53,7 +53,10 @@ def lumen_fraction(path: Path, volume: CTVolume, device: str) -> np.ndarray:
     )
     network.load_state_dict(checkpoint["network_weights"])
     predictor = nnUNetPredictor(
-        use_mirroring=False, perform_everything_on_device=device != "cpu", device=torch.device(device), allow_tqdm=False
+        use_mirroring=False,
+        perform_everything_on_device=device.startswith("cuda"),
+        device=torch.device(device),
+        allow_tqdm=False,
     )
     predictor.manual_initialization(
         network, manager, configuration, [checkpoint["network_weights"]], dataset, str(fold), None
