@@ -103,6 +103,7 @@ def test_without_contrast_the_lumen_is_empty_and_flagged(toy, monkeypatch):
 def test_a_network_that_sees_lumen_everywhere_is_not_believed(toy, aorta, monkeypatch):
     def everywhere(image: torch.Tensor) -> torch.Tensor:
         output = torch.full((len(image), 4, *image.shape[2:]), 5.0)
+        output[:, :, ::4] = -5.0  # in sheets, which are not thick
         output[:, 2:] = -5.0  # neither ostium nor vein
         return output
 
@@ -192,6 +193,14 @@ def test_two_trees_stay_whatever_their_size_and_what_has_no_ostium_goes():
     assert result.lumen[small & ~AORTA].mean() > 0.95
     assert not result.lumen[stray].any()
     assert not result.bridged.any()
+
+
+def test_a_chamber_taken_for_lumen_does_not_swallow_the_artery_on_it():
+    artery = tube(SHAPE, [START, (15.0, 15.0, 75.0)], 1.5)
+    chamber = tube(SHAPE, [(15.0, 22.0, 40.0), (15.0, 22.0, 60.0)], 6.5)
+    result = select(artery | chamber, AORTA)
+    assert result.lumen[artery & ~AORTA & ~chamber].mean() > 0.9
+    assert result.lumen[chamber & ~artery].mean() < 0.3
 
 
 def test_a_gap_is_bridged_and_marked():

@@ -13,6 +13,7 @@ from ..progress import StageReport, part_of
 from .branches import pruned
 from .grow import grow_trees
 from .outline import connected
+from .tissue import chambers
 
 LUMEN_LEVEL = 0.5
 """Voxels that are lumen by at least half belong to the mask."""
@@ -25,6 +26,9 @@ STRONG_LEVEL = 0.6
 
 VEIN_LEVEL = 0.5
 
+
+LARGEST_RADIUS_MM = 5.0
+"""What holds a ball of this radius is no coronary artery."""
 
 LARGEST_LUMEN_ML = 100.0
 """Ten times the lumen of the largest coronary trees: what a network gives beyond it is no segmentation."""
@@ -59,6 +63,8 @@ def select_trees(
     vein : array, probability of being a vein, or None.
     """
     open_ = ~aorta if vein is None else ~aorta & (vein <= VEIN_LEVEL)
+    # a chamber that the network takes for lumen must not swallow the arteries on it
+    open_ &= ~chambers(np.asarray(fraction, dtype=np.float32), spacing_mm, LUMEN_LEVEL, LARGEST_RADIUS_MM)
     tubular = (fraction > WEAK_LEVEL) & open_
     nothing = Trees(np.zeros(aorta.shape, dtype=bool), np.zeros(aorta.shape, dtype=bool), ("no_coronary_artery",))
     volume_ml = np.count_nonzero(tubular) * spacing_mm**3 / 1000.0
