@@ -1,5 +1,7 @@
 """Take the views of Slicer to a position."""
 
+from typing import Any
+
 import numpy as np
 
 from ..scene.review_views import OWN_SLICE_VIEWS
@@ -23,3 +25,13 @@ def jump_to(position_ras: tuple[float, float, float]) -> None:
         camera.SetFocalPoint(*position_ras)
         camera.SetPosition(*(np.asarray(position_ras) + to_camera))
         camera.ResetClippingRange()
+
+
+def open_in_segment_editor(segmentation_node: Any, volume_node: Any) -> None:
+    """Switch to Slicer's Segment Editor with a segmentation and the volume below it."""
+    import slicer
+
+    slicer.util.selectModule("SegmentEditor")
+    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+    editor.setSegmentationNode(segmentation_node)
+    editor.setSourceVolumeNode(volume_node)

@@ -5,14 +5,18 @@ nodes in the scene. The Slicer side of the life of a panel (parameter node, scen
 `StenosisDetection/StenosisDetection.py`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..options import AnalysisOptions
 from .choices_view import ChoicesView
+from .correct_view import CorrectView
 from .dependencies import require_torch
 from .findings_view import FindingsView
 from .input_view import InputView
+from .navigation import open_in_segment_editor
+from .review_view import ReviewView
 from .run_view import RunView, open_log
 from .session import Session
 from .vessels_view import VesselsView
@@ -50,11 +54,23 @@ class Panel:
         self._shown: tuple[Any, ...] | None = None
         self._work_nodes: tuple[Any, Any] | None = None
         self.run = RunView(ui)
-        self.session = Session(lambda: slicer.mrmlScene, lambda: "", self._session_changed)
+        self.session = Session(lambda: slicer.mrmlScene, lambda: str(ui.readerEdit.text), self._session_changed)
         self.choices = ChoicesView(ui, self._model_chosen, self.run.show_error, requirements)
         self.input = InputView(ui, self._use_volume)
         self.findings = FindingsView(ui, self.session, self.go_to_lesion, self.go_to_vessel)
-        self.vessels = VesselsView(ui, self.session, self.findings.choose_vessel, self.run.show_error)
+        self.vessels = VesselsView(ui, self.session, self._vessel_shown, self.run.show_error)
+        self.correct = CorrectView(
+            ui,
+            self.session,
+            lambda: self.findings.chosen,
+            self.vessels.where,
+            self._choose_lesion,
+            self.guard,
+            self._measure_course,
+        )
+        self.review = ReviewView(ui, self.session, self.guard, self.run.show_status)
+        ui.editSegmentationButton.connect("clicked(bool)", self.edit_segmentation)
+        ui.measureAgainButton.connect("clicked(bool)", self.measure_again)
         ui.applyButton.connect("clicked(bool)", self.apply)
         ui.cancelButton.connect("clicked(bool)", self.cancel)
         ui.openLogButton.connect("clicked(bool)", open_log)
@@ -129,6 +145,9 @@ class Panel:
         else:
             self.ui.applyButton.toolTip = _("Find and measure the narrowings of the coronary arteries")
         self.ui.cancelButton.enabled = running and not self.run.cancelling
+        reviewing = self.session.study is not None and not running and self.parameters is not None
+        self.ui.editSegmentationButton.enabled = reviewing
+        self.ui.measureAgainButton.enabled = reviewing
         for name in _CHOICES:
             getattr(self.ui, name).enabled = not running
 
@@ -168,6 +187,7 @@ class Panel:
 
     def close(self) -> None:
         """Show nothing, as when the scene is closed."""
+        self.correct.close()
         self.vessels.close()
         self.session.close()
         self.refresh()
@@ -176,6 +196,9 @@ class Panel:
         """Show the study and the review of the session."""
         self.findings.refresh()
         self.vessels.refresh()
+        self.correct.refresh()
+        self.review.refresh()
+        self.update_buttons()
 
     def _analyzed(self, worker: Worker[Any]) -> None:
         """Write the nodes of the result, all or none."""
@@ -215,6 +238,75 @@ class Panel:
         self.run.show_status(_("Done. Click a lesion to go there."))
         self.choices.refresh()  # PyTorch is loaded now and knows the devices
 
+    # Corrections
+
+    def guard(self, step: Callable[[], None]) -> None:
+        """Run a step of the review and show its error, if it has one."""
+        from slicer.i18n import tr as _
+
+        if self.run.running:
+            self.run.show_status(_("Wait until the analysis has ended, or cancel it."))
+            return
+        self.run.clear()
+        try:
+            step()
+        except Exception as error:
+            self.run.show_error(error)
+
+    def edit_segmentation(self, _checked: bool = False) -> None:
+        """Open the segmentation of the result in Segment Editor; it is what `measure_again` measures."""
+        import slicer
+
+        from ..scene.nodes import find_by_role
+
+        nodes = find_by_role(slicer.mrmlScene, self.session.volume_node, "segmentation")
+        chosen = self.parameters.inputSegmentation if self.parameters is not None else None
+        node = chosen if chosen is not None else (nodes[0] if nodes else None)
+        if node is None or self.parameters is None:
+            return
+        self.parameters.inputSegmentation = node
+        open_in_segment_editor(node, self.session.volume_node)
+
+    def measure_again(self, _checked: bool = False) -> None:
+        """Make tree and measurements from the corrected segmentation."""
+        from slicer.i18n import tr as _
+
+        if self.parameters is None or self.parameters.inputSegmentation is None:
+            self.run.show_status(_("Press Edit segmentation first, or choose a lumen segmentation under Input."))
+            return
+        self.apply()
+
+    def _measure_course(self, vessel: str, points_ras: Any) -> None:
+        self.run.clear()
+        try:
+            require_torch()
+            work = self.session.course_work(vessel, points_ras)
+        except Exception as error:
+            self.run.show_error(error)
+            return
+        self.run.start(work, lambda worker: self._course_measured(worker, vessel))
+        self.update_buttons()
+
+    def _course_measured(self, worker: Worker[Any], vessel: str) -> None:
+        from slicer.i18n import tr as _
+
+        if worker.error is not None:
+            self.run.show_error(worker.error)
+        elif worker.result is None or worker.cancel_requested or self.session.study is None:
+            self.run.show_status(_("Cancelled: the scene is as it was."))
+        else:
+            result = worker.result
+            self.ui.editCurveButton.checked = False
+            self.guard(lambda: self.session.take_course(result, vessel))
+        self.update_buttons()
+
+    def _choose_lesion(self, lesion_id: str) -> None:
+        self.findings.choose(lesion_id)
+        self.go_to_lesion(lesion_id)
+
+    def _vessel_shown(self, name: str) -> None:
+        self.findings.choose_vessel(name)
+
     # Going places
 
     def go_to_lesion(self, lesion_id: str) -> None:
@@ -225,6 +317,7 @@ class Panel:
         self.vessels.go(lesion.vessel, lesion.throat_mm)
         self.session.volume_node.TransformPointToWorld(lesion.position_ras, world)
         self._logic.jumpTo(tuple(world))
+        self.correct.refresh()
         self.vessels.turn_standard_views()
 
     def go_to_vessel(self, name: str) -> None:

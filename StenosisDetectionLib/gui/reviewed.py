@@ -6,10 +6,9 @@ the scene.
 
 from dataclasses import replace
 
-from ..options import AnalysisOptions
-from ..stenosis.patient import assess_patient
-from ..study import Lesion, StudyResult
-from .review import Review
+from ..stenosis import apply_review
+from ..study import Lesion, LesionReview, StudyResult
+from .review import ACCEPTED, NOBODY, REJECTED, Review
 
 
 def shown_study(found: StudyResult, review: Review) -> StudyResult:
@@ -22,17 +21,38 @@ def shown_study(found: StudyResult, review: Review) -> StudyResult:
 
 def counted_study(found: StudyResult, review: Review) -> StudyResult:
     """Return the study without rejected lesions, its findings made from the others, signed when the review is."""
-    shown = shown_study(found, review)
-    if not review.opinions and review.signed is None:
-        return shown
-    lesions = tuple(lesion for lesion in shown.lesions if lesion.id not in review.rejected)
-    patient = found.patient
-    if review.opinions:
-        smallest = found.parameters.get("minimum_reference_diameter_mm")
-        if not isinstance(smallest, int | float):
-            smallest = AnalysisOptions().minimum_reference_diameter_mm
-        patient = assess_patient(found.tree, found.profiles, found.references, lesions, float(smallest))[0]
-    return replace(shown, lesions=lesions, patient=replace(patient, reviewed=review.signed))
+    decisions = decisions_of(found, review)
+    counted = apply_review(found, decisions) if decisions else found
+    return replace(counted, patient=replace(counted.patient, reviewed=review.signed))
+
+
+def decisions_of(found: StudyResult, review: Review) -> tuple[LesionReview, ...]:
+    """Return the decisions on lesions that a review holds, as the report tells them."""
+    originals = {lesion.id: lesion for lesion in found.lesions}
+    decisions = []
+    for name, opinion in review.opinions.items():
+        original = originals.get(name)
+        by = opinion.by.strip() or NOBODY
+        if opinion.state == REJECTED:
+            if original is not None:  # a lesion that a reader added and then rejected never was
+                decisions.append(LesionReview(name, "rejected", by, opinion.at, opinion.comment, original, None))
+        elif opinion.after is not None:
+            decisions.append(LesionReview(name, "edited", by, opinion.at, opinion.comment, original, opinion.after))
+        elif opinion.state == ACCEPTED and original is not None:
+            decisions.append(LesionReview(name, "accepted", by, opinion.at, opinion.comment, original, original))
+    return tuple(decisions)
+
+
+def settled(found: StudyResult, review: Review) -> StudyResult:
+    """Return the study with what readers measured as its own lesions, the ground for a change of the tree."""
+    return replace(shown_study(found, review), reviews=())
+
+
+def surviving(review: Review, found: StudyResult) -> Review:
+    """Return the review of a study whose tree has changed: opinions on lesions that are still there."""
+    known = {lesion.id for lesion in found.lesions}
+    opinions = {n: replace(o, before=None, after=None) for n, o in review.opinions.items() if n in known}
+    return replace(review, opinions=opinions)
 
 
 def _in_order(study: StudyResult, lesions: list[Lesion]) -> tuple[Lesion, ...]:

@@ -9,10 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
+from ..progress import ProgressCallback
 from ..study import Lesion, StudyResult
 from . import review as steps
 from .review import Review
+
+ADDED_HALF_MM = 3.0
+"""How far a lesion that a reader adds reaches to both sides of its throat, until its markers are moved."""
 
 MOST_UNDO = 50
 """How many steps can be undone; each only holds what it changed."""
@@ -51,6 +57,7 @@ class Session:
         self._clock = clock
         self._recorder = StudyRecorder()
         self._past: list[_State] = []
+        self._drawn_labels: Any = None
         self.volume_node: Any = None
         self.review = Review()
         self.found: StudyResult | None = None
@@ -99,7 +106,7 @@ class Session:
 
         self._past.clear()
         self._recorder = StudyRecorder()
-        self.volume_node = self.found = self.study = self.counted = None
+        self.volume_node = self.found = self.study = self.counted = self._drawn_labels = None
         self.review = Review()
 
     def lesion(self, lesion_id: str) -> Lesion:
@@ -118,6 +125,92 @@ class Session:
     def comment(self, lesion_id: str, comment: str) -> None:
         """Comment on a lesion."""
         self._step(steps.commented(self.review, lesion_id, comment.strip(), self._reader(), self._clock()))
+
+    def measured_lesion(
+        self,
+        lesion_id: str,
+        start_mm: float,
+        throat_mm: float,
+        end_mm: float,
+        reference_mm: tuple[float, float] | None = None,
+    ) -> Lesion:
+        """Return a lesion measured again between other markers, without keeping it; see `remeasure_lesion`."""
+        from ..stenosis import remeasure_lesion
+
+        return remeasure_lesion(self._known(), lesion_id, start_mm, throat_mm, end_mm, reference_mm)
+
+    def move_lesion(
+        self,
+        lesion_id: str,
+        start_mm: float,
+        throat_mm: float,
+        end_mm: float,
+        reference_mm: tuple[float, float] | None = None,
+    ) -> None:
+        """Measure a lesion again between other markers, in mm along its vessel."""
+        before = self.lesion(lesion_id)
+        lesion = self.measured_lesion(lesion_id, start_mm, throat_mm, end_mm, reference_mm)
+        self._edit(lesion, "measured again", (_percent(before), _percent(lesion)))
+
+    def add_lesion(self, vessel: str, distance_mm: float) -> str:
+        """Add a lesion with its throat at a distance along a vessel; returns its id."""
+        from ..stenosis import add_lesion
+
+        study = self._known()
+        length = study.tree.vessel(vessel).length_mm
+        start, end = max(distance_mm - ADDED_HALF_MM, 0.0), min(distance_mm + ADDED_HALF_MM, length)
+        lesion = add_lesion(study, vessel, start, distance_mm, end)
+        self._edit(lesion, "added", ("", f"{vessel} {distance_mm:.1f} mm, {_percent(lesion)}"))
+        return lesion.id
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Rename a vessel; what is named after it follows."""
+        from ..editing import rename_branch
+        from ..scene.nodes import find_by_role
+        from ..scene.updating import rename_segments
+        from .reviewed import settled, surviving
+
+        before = settled(self._found(), self.review)
+        found = rename_branch(before, name, new_name)
+        if found is before or found.tree is before.tree:
+            return
+        names = {old.name: new.name for old, new in zip(before.tree.vessels, found.tree.vessels, strict=True)}
+        for node in find_by_role(self._scene(), self.volume_node, "segmentation"):
+            rename_segments(node, names)
+        review = steps.changed(
+            surviving(self.review, found), "renamed", name, "", new_name.strip(), self._reader(), self._clock()
+        )
+        self._step(review, found)
+
+    def course_work(self, vessel: str, points_ras: np.ndarray) -> Callable[[ProgressCallback], StudyResult]:
+        """Return the work that measures a vessel along another course; `take_course` takes its result."""
+        from ..editing import replace_branch
+        from ..progress import stage_report
+        from .reviewed import settled
+
+        before = settled(self._found(), self.review)
+
+        def work(progress: ProgressCallback) -> StudyResult:
+            stage_report(progress, "lumen", 0.0, 1.0)(0.1, f"measuring {vessel} along its new course")
+            return replace_branch(before, vessel, points_ras)
+
+        return work
+
+    def take_course(self, found: StudyResult, vessel: str) -> None:
+        """Keep the study in which a vessel has another course."""
+        from .reviewed import surviving
+
+        before, after = (study.tree.vessel(vessel).length_mm for study in (self._known(), found))
+        review = steps.changed(
+            surviving(self.review, found),
+            "corrected the course of",
+            vessel,
+            f"{before:.1f} mm",
+            f"{after:.1f} mm",
+            self._reader(),
+            self._clock(),
+        )
+        self._step(review, found)
 
     def sign(self) -> None:
         """Sign the study as reviewed.
@@ -143,24 +236,41 @@ class Session:
         # Steps only ever add to the record, and so does taking one back.
         events = (*self.review.events, undone.events[-1])
         self._set(state.found, replace(state.review, events=events))
+        if before is not None and before is not state.found:
+            self._rename_back(before, state.found)
         self._write(tree_changed=before is not state.found)
         self._on_change(before is not state.found)
 
     # Inside
 
+    def _known(self) -> StudyResult:
+        if self.study is None:
+            raise InputError("there is no result to review: press Apply first")
+        return self.study
+
+    def _found(self) -> StudyResult:
+        self._known()
+        assert self.found is not None
+        return self.found
+
+    def _edit(self, lesion: Lesion, action: str, change: tuple[str, str]) -> None:
+        original = next((one for one in self._found().lesions if one.id == lesion.id), None)
+        self._step(steps.edited(self.review, original, lesion, action, change, self._reader(), self._clock()))
+
     def _step(self, review: Review, found: StudyResult | None = None) -> None:
         if self.found is None:
             raise InputError("there is no result to review: press Apply first")
-        step = review.events[-1]
-        self._past.append(_State(self.found, self.review, f"{step.action} {step.subject}"))
+        found_before, step = self._found(), review.events[-1]
+        self._past.append(_State(found_before, self.review, f"{step.action} {step.subject}"))
         del self._past[:-MOST_UNDO]
         tree_changed = found is not None
-        self._set(found if found is not None else self.found, review)
+        self._set(found if found is not None else found_before, review)
         self._write(tree_changed)
         self._on_change(tree_changed)
 
     def _show(self, found: StudyResult, review: Review, volume_node: Any) -> None:
         self.volume_node = volume_node
+        self._drawn_labels = found.labels.labels
         self._set(found, review)
 
     def _set(self, found: StudyResult, review: Review) -> None:
@@ -169,6 +279,16 @@ class Session:
         self.found, self.review = found, review
         self.study = shown_study(found, review)
         self.counted = counted_study(found, review)
+
+    def _rename_back(self, now: StudyResult, then: StudyResult) -> None:
+        """Give the segments the names they had, where only names had changed."""
+        from ..scene.nodes import find_by_role
+        from ..scene.updating import rename_segments
+
+        if now.labels.labels is then.labels.labels:
+            names = {now.labels.names[value]: name for value, name in then.labels.names.items()}
+            for node in find_by_role(self._scene(), self.volume_node, "segmentation"):
+                rename_segments(node, names)
 
     def _write(self, tree_changed: bool) -> None:
         from ..scene.updating import update_lesion_nodes
@@ -180,11 +300,14 @@ class Session:
         self._write_review()
 
     def _rebuild(self) -> None:
+        """Make the nodes anew; the segmentation only when its voxels are others than before."""
         from ..scene.nodes import build_scene, find_by_role
 
         assert self.found is not None
-        segmentations = find_by_role(self._scene(), self.volume_node, "segmentation")
-        build_scene(self.found, self._scene(), self.volume_node, segmentations[0] if segmentations else None)
+        nodes = find_by_role(self._scene(), self.volume_node, "segmentation")
+        same = self._drawn_labels is self.found.labels.labels
+        build_scene(self.found, self._scene(), self.volume_node, nodes[0] if nodes and same else None)
+        self._drawn_labels = self.found.labels.labels
 
     def _write_review(self) -> None:
         from ..scene.nodes import write_record
@@ -196,3 +319,8 @@ class Session:
     def _counts(self, study: StudyResult) -> tuple[str, str]:
         before = len(self.counted.lesions) if self.counted is not None else 0
         return f"{before} lesions", f"{len(study.lesions)} lesions"
+
+
+def _percent(lesion: Lesion) -> str:
+    low, high = lesion.diameter_stenosis_interval_90
+    return f"{lesion.diameter_stenosis_percent:.0f} % ({low:.0f}–{high:.0f})"

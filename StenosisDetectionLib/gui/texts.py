@@ -137,6 +137,16 @@ def time_text(elapsed_s: float, fraction: float) -> str:
     return f"{text}, about {elapsed_text(5.0 * math.ceil(left / 5.0))} left"
 
 
+def moved_line(before: Lesion, now: Lesion) -> str:
+    """Return a lesion in one line and, where its markers were moved, what that changed."""
+    low, high = now.diameter_stenosis_interval_90
+    words = f"{stenosis_percent(now.diameter_stenosis_percent)} % ({low:.0f}–{high:.0f})"
+    if before != now:
+        words = f"{stenosis_percent(before.diameter_stenosis_percent)} % → {words}"
+    diameters = f"{now.minimal_lumen_diameter_mm:.2f} of {now.reference_diameter_mm:.2f} mm"
+    return f"{now.id} {segment_words(now.segment)}: {words}, {now.grade}, {diameters}, {now.length_mm:.1f} mm long"
+
+
 def lesion_row(lesion: Lesion, opinion: Opinion) -> LesionRow:
     """Return the row of one lesion."""
     percent = lesion.diameter_stenosis_percent

@@ -70,6 +70,10 @@ class VesselsView:
         """Where along the vessel, in mm from its start."""
         return float(self._ui.positionSlider.value)
 
+    def where(self) -> tuple[str, float] | None:
+        """Return the vessel that is looked at and the distance along it; None when there is none."""
+        return None if self._path is None else (self._path.vessel.name, self.distance_mm)
+
     def set_parameters(self, parameters: Any) -> None:
         """Take another parameter node, which keeps what is looked at; None when there is none for now."""
         self._parameters = parameters

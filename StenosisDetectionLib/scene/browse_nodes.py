@@ -60,7 +60,7 @@ def show_lines(
     """Draw polylines (N, 3) in some views only; a line that is not finite everywhere is drawn in its finite parts."""
     node = find(scene, role)
     if node is None:
-        node = _add(scene, "vtkMRMLModelNode", role)
+        node = add_hidden(scene, "vtkMRMLModelNode", role)
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
         display.SetSaveWithScene(False)
@@ -99,7 +99,7 @@ def show_straightened(scene: Any, values: np.ndarray, pixel_mm: float, step_mm: 
     """Show a stack (S, R, C) of cross-sections in HU as a volume in the straightened space, and return its node."""
     node = find(scene, "straightened")
     if node is None:
-        node = _add(scene, "vtkMRMLScalarVolumeNode", "straightened")
+        node = add_hidden(scene, "vtkMRMLScalarVolumeNode", "straightened")
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
         display.SetSaveWithScene(False)
@@ -161,7 +161,7 @@ def show_chart_of(scene: Any, vessel: str, columns: Mapping[str, np.ndarray], th
     columns : `distance_mm` and the columns of `_SERIES`, one value per point.
     throats : (L, 2) distance and diameter of each throat.
     """
-    chart = find(scene, "chart") or _add(scene, "vtkMRMLPlotChartNode", "chart")
+    chart = find(scene, "chart") or add_hidden(scene, "vtkMRMLPlotChartNode", "chart")
     before = chart.StartModify()
     table = _table(scene, "chart table", columns)
     color = label_color(vessel)
@@ -198,7 +198,7 @@ def show_chart_place(scene: Any, distance_mm: float, highest_mm: float) -> None:
 def _series(scene: Any, chart: Any, role: str, table: Any, x: str, y: str) -> Any:
     node = find(scene, f"series {role}")
     if node is None:
-        node = _add(scene, "vtkMRMLPlotSeriesNode", f"series {role}")
+        node = add_hidden(scene, "vtkMRMLPlotSeriesNode", f"series {role}")
         node.SetPlotType(node.PlotTypeScatter)
         node.SetMarkerStyle(node.MarkerStyleNone)
         node.SetXColumnName(x)
@@ -209,7 +209,7 @@ def _series(scene: Any, chart: Any, role: str, table: Any, x: str, y: str) -> An
 
 
 def _table(scene: Any, role: str, columns: Mapping[str, np.ndarray]) -> Any:
-    node = find(scene, role) or _add(scene, "vtkMRMLTableNode", role)
+    node = find(scene, role) or add_hidden(scene, "vtkMRMLTableNode", role)
     table = vtk.vtkTable()
     for name, values in columns.items():
         array = numpy_to_vtk(np.asarray(values, dtype=np.float64), deep=True)
@@ -219,7 +219,8 @@ def _table(scene: Any, role: str, columns: Mapping[str, np.ndarray]) -> Any:
     return node
 
 
-def _add(scene: Any, class_name: str, role: str) -> Any:
+def add_hidden(scene: Any, class_name: str, role: str) -> Any:
+    """Add a node that is neither saved nor offered in selectors, found again by its role, and return it."""
     node = scene.CreateNodeByClass(class_name)
     node.UnRegister(None)
     node.SetName(_name(role))

@@ -5,7 +5,7 @@ markers, the two tables and the records; a change of the tree makes curves, prof
 the segmentation that still holds).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,12 +55,13 @@ def color_curves(scene: Any, volume_node: Any, by_stenosis: bool) -> None:
             display.SetScalarVisibility(by_stenosis)
 
 
-def rename_segment(segmentation_node: Any, old: str, new: str) -> None:
-    """Give the segment of a vessel another name, with the code and the color of that name; its id stays."""
+def rename_segments(segmentation_node: Any, names: Mapping[str, str]) -> None:
+    """Give the segments of vessels other names, with the code and the color of that name; their ids stay."""
     segmentation = segmentation_node.GetSegmentation()
     for identifier in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(identifier)
-        if segment.GetName() == old:
+        new = names.get(segment.GetName(), segment.GetName())
+        if new != segment.GetName():
             segment.SetName(new)
             segment.SetColor(*label_color(new))
             segment.SetTag(segment.GetTerminologyEntryTagName(), terminology_entry(new))

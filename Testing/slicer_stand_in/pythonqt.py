@@ -177,5 +177,7 @@ class QtModule(types.ModuleType):
             return QtCore.Qt
         for module in (QtWidgets, QtGui, QtCore):
             if hasattr(module, name):
-                return QtClass(self._table, getattr(module, name))
+                found = QtClass(self._table, getattr(module, name))
+                setattr(self, name, found)  # one and the same each time, as in a real module
+                return found
         raise AttributeError(f"the stand-in has no {name}")
