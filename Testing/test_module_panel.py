@@ -1,11 +1,12 @@
 """The panel under a stand-in for PythonQt that offers only the names a real Slicer 5.12.3 was seen to offer: from Apply
 to the result, and everything that can come between."""
 
+import dataclasses
 import re
 import threading
 
 import pytest
-from panel_fixtures import add_volume, finish, needs_stand_in, picture, start, table_column
+from panel_fixtures import add_volume, finish, needs_stand_in, picture, process_events_until, start, table_column
 
 from StenosisDetectionLib.errors import InputError
 
@@ -178,3 +179,49 @@ def test_the_chosen_segmentation_is_measured(widget, pipeline):
     widget.ui.applyButton.click()
     assert "segment" in widget.ui.statusLabel.text
     assert pipeline.calls == []
+
+
+def test_a_missing_model_is_fetched_on_request(widget, pipeline, monkeypatch):
+    import StenosisDetectionLib.models.download as download
+    import StenosisDetectionLib.models.registry as registry
+    import StenosisDetectionLib.segmentation.models as models
+
+    known = {"here": False}
+
+    def list_models():
+        first = dataclasses.replace(models.shipped_models()[0], name="distant", installed=known["here"], license="MIT")
+        return (*models.shipped_models(), first)
+
+    def download_model(entry, report):
+        report(0.5, "half")
+        known["here"] = True
+
+    monkeypatch.setattr(models, "list_models", list_models)
+    monkeypatch.setattr(registry, "find_entry", lambda name: name if name == "distant" else None)
+    monkeypatch.setattr(download, "download_model", download_model)
+    ui = widget.ui
+    assert not ui.downloadModelButton.visible
+    ui.modelComboBox.addItem("distant", "distant")
+    widget.panel.choices.refresh()
+    ui.modelComboBox.currentIndex = ui.modelComboBox.findData("distant")
+    assert "not on this computer" in ui.modelDescriptionLabel.text
+    assert "MIT" in ui.modelDescriptionLabel.text
+    ui.modelCollapsibleButton.collapsed = False
+    assert ui.downloadModelButton.visible
+    ui.downloadModelButton.click()
+    process_events_until(lambda: not widget.panel.run.running)
+    assert "now" in ui.statusLabel.text
+    assert not ui.downloadModelButton.visible
+
+
+def test_a_damaged_registry_of_the_user_is_told_and_passed_over(widget, monkeypatch):
+    import StenosisDetectionLib.segmentation.models as models
+    from StenosisDetectionLib.errors import ModelError
+
+    def list_models():
+        raise ModelError("models.json: line 3 cannot be understood: correct it")
+
+    monkeypatch.setattr(models, "list_models", list_models)
+    widget.panel.choices.refresh()
+    assert "models.json" in widget.ui.statusLabel.text
+    assert widget.ui.modelDescriptionLabel.text

@@ -5,7 +5,6 @@ the device of `AnalysisOptions`. The model belongs to the scene, so `on_model` i
 belongs to the machine and is kept in the application settings. Nothing is installed without a press of its button.
 """
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ..options import AnalysisOptions
 from .dependencies import install_packages, install_torch, missing_packages
 from .devices import device_choices
 from .environment import environment_lines, look
+from .texts import model_text
 
 DEVICE_SETTING = "StenosisDetection/Device"
 
@@ -26,30 +26,32 @@ class ChoicesView:
     ----------
     on_model : told the name of the model that the user chooses.
     on_error : told what went wrong while installing.
+    on_download : told the name of the model whose weights the user wants.
     requirements : the file of the packages the module needs.
     """
 
     def __init__(
-        self, ui: Any, on_model: Callable[[str], None], on_error: Callable[[Exception], None], requirements: Path
+        self,
+        ui: Any,
+        on_model: Callable[[str], None],
+        on_error: Callable[[Exception], None],
+        on_download: Callable[[str], None],
+        requirements: Path,
     ) -> None:
         import qt
-
-        from ..segmentation.models import list_models, shipped_models
 
         self._ui = ui
         self._on_model = on_model
         self._on_error = on_error
+        self._on_download = on_download
         self._requirements = requirements
-        try:
-            models = list_models()
-        except ModelError as error:  # the user's registry must not keep the panel from opening
-            logging.warning(f"StenosisDetection: {error}")
-            models = shipped_models()
-        self._descriptions = {model.name: model.description for model in models}
-        for index, (name, description) in enumerate(self._descriptions.items()):
-            ui.modelComboBox.addItem(name, name)
-            ui.modelComboBox.setItemData(index, description, qt.Qt.ToolTipRole)
+        self._models = self._known_models()
+        for index, model in enumerate(self._models.values()):
+            ui.modelComboBox.addItem(model.name, model.name)
+            ui.modelComboBox.setItemData(index, model.description, qt.Qt.ToolTipRole)
         self.refresh()
+        ui.downloadModelButton.connect("clicked(bool)", lambda _checked: self._on_download(self.model))
+        ui.openModelsButton.connect("clicked(bool)", _open_model_folder)
         ui.modelComboBox.connect("currentIndexChanged(int)", self._on_model_changed)
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._on_device_changed)
         ui.checkButton.connect("clicked(bool)", self._on_check)
@@ -68,6 +70,7 @@ class ChoicesView:
 
     def refresh(self) -> None:
         """Look again at what this computer has; loads nothing."""
+        self._models = self._known_models()
         self._fill_devices()
         self._show_environment(load=False)
         self._describe_model()
@@ -99,8 +102,23 @@ class ChoicesView:
         if not environment.ready:
             self._ui.modelCollapsibleButton.collapsed = False
 
+    def _known_models(self) -> dict[str, Any]:
+        """Return the registered models by name; without those of the user where their registry is damaged."""
+        from ..segmentation.models import list_models, shipped_models
+
+        try:
+            return {model.name: model for model in list_models()}
+        except ModelError as error:
+            self._on_error(error)
+            return {model.name: model for model in shipped_models()}
+
     def _describe_model(self) -> None:
-        self._ui.modelDescriptionLabel.text = self._descriptions.get(self.model, "")
+        from ..models.registry import find_entry
+
+        model = self._models.get(self.model)
+        self._ui.modelDescriptionLabel.text = model_text(model) if model is not None else ""
+        missing = model is not None and not model.installed
+        self._ui.downloadModelButton.visible = missing and find_entry(self.model) is not None
 
     def _on_model_changed(self, index: int) -> None:
         self._describe_model()
@@ -130,3 +148,14 @@ class ChoicesView:
         except Exception as error:
             self._on_error(error)
         self.refresh()
+
+
+def _open_model_folder(_checked: bool = False) -> None:
+    """Open the folder of downloaded models in the file manager of the system."""
+    import qt
+
+    from ..models.cache import cache_folder
+
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))

@@ -31,6 +31,7 @@ _CHOICES = (
     "precisionComboBox",
     "minimumDiameterSpinBox",
     "useSuggestionButton",
+    "downloadModelButton",
 )
 """What must not change while the analysis runs."""
 
@@ -55,7 +56,7 @@ class Panel:
         self._work_nodes: tuple[Any, Any] | None = None
         self.run = RunView(ui)
         self.session = Session(lambda: slicer.mrmlScene, lambda: str(ui.readerEdit.text), self._session_changed)
-        self.choices = ChoicesView(ui, self._model_chosen, self.run.show_error, requirements)
+        self.choices = ChoicesView(ui, self._model_chosen, self.run.show_error, self._download_model, requirements)
         self.input = InputView(ui, self._use_volume)
         self.findings = FindingsView(ui, self.session, self.go_to_lesion, self.go_to_vessel)
         self.vessels = VesselsView(ui, self.session, self._vessel_shown, self.run.show_error)
@@ -237,6 +238,32 @@ class Panel:
             return
         self.run.show_status(_("Done. Click a lesion to go there."))
         self.choices.refresh()  # PyTorch is loaded now and knows the devices
+
+    def _download_model(self, name: str) -> None:
+        from ..models.download import download_model
+        from ..models.registry import find_entry
+        from ..progress import stage_report
+
+        entry = find_entry(name)
+        if entry is None or self.run.running:
+            return
+        self.run.clear()
+        self.run.start(
+            lambda progress: download_model(entry, stage_report(progress, "download", 0.0, 1.0)), self._downloaded
+        )
+        self.update_buttons()
+
+    def _downloaded(self, worker: Worker[Any]) -> None:
+        from slicer.i18n import tr as _
+
+        if worker.error is not None:
+            self.run.show_error(worker.error)
+        elif worker.cancelled or worker.cancel_requested:
+            self.run.show_status(_("Cancelled: nothing was downloaded."))
+        else:
+            self.run.show_status(_("The model is on this computer now."))
+        self.choices.refresh()
+        self.update_buttons()
 
     # Corrections
 

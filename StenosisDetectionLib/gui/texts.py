@@ -6,11 +6,15 @@ the scene and the files have all of them.
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..rows import vessel_rows
 from ..study import Lesion, StudyResult
 from ..writing.wording import flag_words, interval_percent, probability, segment_words, stenosis_percent, study_notes
 from .review import ACCEPTED, REJECTED, Opinion, Review
+
+if TYPE_CHECKING:
+    from ..segmentation.models import RegisteredModel
 
 UNREVIEWED = "software-suggested, unreviewed"
 """Stands beside every CAD-RADS category that no reader has signed."""
@@ -118,6 +122,16 @@ def summary_line(study: StudyResult) -> str:
 def warning_lines(study: StudyResult) -> tuple[str, ...]:
     """Return what limits the study, each warning once."""
     return tuple(dict.fromkeys((*study.volume.warnings, *study.quality.warnings, *study_notes(study))))
+
+
+def model_text(model: "RegisteredModel") -> str:
+    """Return what a model is, under which license, and what it lacks on this computer."""
+    text = model.description
+    if model.license:
+        text += f" License of its weights: {model.license}."
+    if not model.installed:
+        text += " It is not on this computer yet."
+    return text
 
 
 def elapsed_text(seconds: float) -> str:
