@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..study import CTVolume, LabelMap
 
 PLAQUE_TYPES = ("noncalcified", "calcified", "mixed")
-SHAPES = ("cosine", "plateau", "occlusion")
+SHAPES = ("cosine", "plateau", "wedge", "bell", "occlusion")
 LESION_KINDS = ("focal", "ostial", "bifurcation", "tandem", "diffuse", "occlusion")
 _SHOULDER = 0.25  # part of a plateau lesion that each of its cosine shoulders takes
 
@@ -42,7 +42,7 @@ class LesionShape:
     diameter_stenosis_percent : narrowing at the throat, of the equivalent diameter the vessel would have there.
     plaque : one of `PLAQUE_TYPES`.
     shape : `cosine`, or `plateau`: cosine shoulders of a quarter of the length and an even middle half; `occlusion` is
-        a plateau of 100 %.
+        a plateau of 100 %, `wedge` has straight sides and `bell` is narrow with long shoulders.
     eccentricity : 0 keeps the lumen on the centerline, 1 lets it touch the wall on one side.
     skew : above 0 the lesion begins farther from the throat than it ends, below 0 nearer; -1 to 1, 0 is symmetric.
     kind : one of `LESION_KINDS`.
@@ -96,6 +96,10 @@ class LesionShape:
         """Return the narrowing at distances along the vessel as a share of that at the throat, 0 to 1."""
         away = np.asarray(distance_mm) - self.throat_mm
         u = np.clip(np.abs(away) / (0.5 * self.length_mm * (1 - np.sign(away) * self.skew)), 0, 1)
+        if self.shape == "wedge":
+            return 1 - u
+        if self.shape == "bell":
+            return 0.5 * (1 + np.cos(np.pi * u)) * np.exp(-2.5 * u**2)
         if self.shape != "cosine":
             u = np.clip((u - (1 - 2 * _SHOULDER)) / (2 * _SHOULDER), 0, 1)
         return 0.5 * (1 + np.cos(np.pi * u))

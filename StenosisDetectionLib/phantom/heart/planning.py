@@ -8,7 +8,7 @@ from ...errors import InputError
 from ..truth import AORTA_LABEL
 from .chest import aortic_root, chest, heart, lungs
 from .contrast import draw_attenuation
-from .coronaries import draw_tree
+from .coronaries import draw_rarities, draw_tree
 from .courses import draw_courses
 from .disease import draw_lesions, draw_stents
 from .families import FAMILIES, TRAINING_FAMILIES, family_of
@@ -41,11 +41,12 @@ def plan_heart(seed: int, family: str = "training") -> HeartPlan:
     women = bool(generator.random() < 0.45)
     scale = float(generator.uniform(0.92, 1.06)) * (0.92 if women else 1.0)
     hu = draw_attenuation(generator, laws.contrast)
+    dominance, anomaly = draw_rarities(generator)
     tree = None
     while tree is None:
         shape = draw_shape(generator, laws.shape, scale)
         courses = draw_courses(shape, generator)
-        tree = draw_tree(courses, women, laws.tortuosity, laws.branching, generator)
+        tree = draw_tree(courses, women, dominance, anomaly, laws.tortuosity, laws.branching, generator)
     lesions = draw_lesions(tree.vessels, laws.lesions, generator)
     stents = draw_stents(tree.vessels, lesions, generator)
     veins = draw_veins(courses, {v.name: v for v in tree.vessels}, generator)

@@ -11,10 +11,9 @@ import numpy as np
 from ..curves import tangents, transported_side
 from ..solids import Tube
 from ..truth import LesionShape, VesselTruth
-from .implicit import Limb
 
 _UNDER_WALL_MM = 0.1  # of the outer wall that stays around the plaque
-STEP_MM = 0.25
+_RINGS, _RAYS = 48, 48  # of the polar grid on which volumes are counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,25 +101,27 @@ def plaque_volumes(geometry: PlaqueGeometry) -> tuple[float, float]:
 
     By sections normal to the centerline on a polar grid around it; calcium beyond the plaque's border counts as well.
     """
+    from scipy.spatial import cKDTree
+
     along = tangents(geometry.center_ras)
     across = np.cross(along, geometry.side)
     widest = float(geometry.wall_radius_mm.max()) + 1.5
-    radii = (np.arange(60) + 0.5) * widest / 60
-    angles = (np.arange(64) + 0.5) * 2 * np.pi / 64
-    area = np.broadcast_to((radii * widest / 60 * 2 * np.pi / 64)[None, :, None], (len(along), 60, 64))
+    radii = (np.arange(_RINGS) + 0.5) * widest / _RINGS
+    angles = (np.arange(_RAYS) + 0.5) * 2 * np.pi / _RAYS
+    cell = radii * (widest / _RINGS) * (2 * np.pi / _RAYS)
+    area = np.broadcast_to(cell[None, :, None], (len(along), _RINGS, _RAYS))
     way = np.cos(angles)[None, :, None] * geometry.side[:, None] + np.sin(angles)[None, :, None] * across[:, None]
     points = geometry.center_ras[:, None, None] + radii[None, :, None, None] * way[:, None]
     offset = points - geometry.lumen_center_ras[:, None, None]
     outside_lumen = (offset**2).sum(axis=-1) > geometry.lumen_radius_mm[:, None, None] ** 2
     soft = radii[None, :, None] < geometry.plaque_radius_mm[:, None, None]
     calcium = np.zeros(points.shape[:-1], dtype=bool)
-    for tube in geometry.calcium:
-        body = Limb(np.asarray(tube.points_ras), np.asarray(tube.radius_mm))
-        low, high = body.bounds() if len(body.points_ras) > 1 else (np.zeros(3), np.zeros(3))
-        near = np.flatnonzero(
-            ((geometry.center_ras > low - widest) & (geometry.center_ras < high + widest)).all(axis=1)
-        )
-        calcium[near] |= body(points[near]) < 0
+    for radius in {float(tube.radius_mm[0]) for tube in geometry.calcium}:
+        line = np.concatenate([tube.points_ras for tube in geometry.calcium if float(tube.radius_mm[0]) == radius])
+        tree = cKDTree(np.concatenate([line, (line[1:] + line[:-1]) / 2]))
+        near = np.flatnonzero(tree.query(geometry.center_ras)[0] < widest + radius)
+        inside = tree.query(points[near], distance_upper_bound=radius)[0] < radius
+        calcium[near] |= inside
     step = np.gradient(geometry.distance_mm)[:, None, None]
     calcium &= outside_lumen
     total = (soft & outside_lumen) | calcium

@@ -68,6 +68,21 @@ def _from(start: np.ndarray, *offsets: list[float]) -> np.ndarray:
     return start + np.array(offsets, dtype=np.float64)
 
 
+def _of_limbs(form: Lobe) -> Joined:
+    """Return a body about as large as a lobe, but made of rows of spheres: blunter, with flat sides."""
+    order = np.argsort(form.semi_axes_mm)
+    thin, middle, long = (form.semi_axes_mm[n] for n in order)
+    across, along = form.axes[:, order[1]], form.axes[:, order[2]]
+    place = np.linspace(-1, 1, 7)
+    radius = thin * (0.62 + 0.38 * (1 - place**2))
+    rows = []
+    for side in (-1, 1) if middle < 1.35 * thin else (-1, 0, 1):
+        shift = side * max(middle - thin, 0.0) * (1 - 0.35 * place**2)
+        reach = (long - radius[0]) * place * (1 - 0.12 * abs(side))
+        rows.append(Limb(form.center_ras + reach[:, None] * along + shift[:, None] * across, radius))
+    return Joined(rows, 0.35 * thin)
+
+
 def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> HeartShape:
     """Return the shape of a heart; `scale` is its size against that of a large man."""
     draw = generator.normal
@@ -77,6 +92,9 @@ def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> H
     right = _unit(right - (right @ long) * long)
     down = np.cross(long, right)
     axes = np.stack([long, right, down], axis=1)
+
+    def built(form: Lobe) -> Body:
+        return _of_limbs(form) if law.limbs else form
 
     def lobe(center: np.ndarray, semi: np.ndarray, own_axes: np.ndarray = axes) -> Lobe:
         exponent = float(generator.uniform(*law.exponent))
@@ -101,7 +119,7 @@ def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> H
     descending_at = np.array([-15.0, -88.0]) + draw(0, [8.0, 6.0])
     beside = np.array([2.0, 6.0])
     arch = np.array([[-6.0, -45.0, 82.0], [*(descending_at + beside), 66.0]])
-    toward_right = np.array([0.36, 0.93, 0.0]) + draw(0, 0.12, 3)
+    toward_right = np.array([0.18, 0.96, 0.0]) + draw(0, 0.12, 3)
     toward_right = _unit(toward_right - (toward_right @ root_axis) * root_axis)
     sinuses = {}
     for name, turn in (("right", 0.0), ("left", 2 * np.pi / 3), ("none", -2 * np.pi / 3)):
@@ -159,13 +177,13 @@ def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> H
 
     keep_off = grown(aorta, 3.0)  # room for the wall of the root and what is around it
     blend = float(generator.uniform(*law.blend_mm)) * scale
-    pools["lv"] = pool
-    pools["rv"] = rv
-    pools["la"] = Cut(la, without=(keep_off,))
+    pools["lv"] = built(pool)
+    pools["rv"] = built(rv)
+    pools["la"] = Cut(built(la), without=(keep_off,))
     pools["laa"] = laa
-    pools["ra"] = Cut(Joined((ra, raa), 4.0), without=(keep_off,))
-    lv_wall = Joined((grown(pool, wall_mm),))
-    rv_wall = Joined((grown(rv, 3.2 * scale), grown(pools["rvot"], 3.0 * scale)), 6.0)
+    pools["ra"] = Cut(Joined((built(ra), raa), 4.0), without=(keep_off,))
+    lv_wall = Joined((grown(pools["lv"], wall_mm),))
+    rv_wall = Joined((grown(pools["rv"], 3.2 * scale), grown(pools["rvot"], 3.0 * scale)), 6.0)
     walls: dict[str, Body] = {
         "lv": lv_wall,
         "rv": rv_wall,
