@@ -118,17 +118,26 @@ class Tube:
 
     The radius is thereby that of the section normal to the line, and linear between the points. An end is a plane
     normal to the line where it is `flat`, otherwise round.
+
+    With `wide_side` (N, 3), unit vectors normal to the line, sections are ellipses of the same area that are widest
+    along it: `ratio` is their short over their long axis. Their distance is of first order, as that of an ellipsoid.
     """
 
     points_ras: np.ndarray
     radius_mm: np.ndarray
     flat_start: bool = False
     flat_end: bool = False
+    wide_side: np.ndarray | None = None
+    ratio: float = 1.0
 
     def within(self, slab: Cells) -> tuple[Solid, Box] | None:
         """Return the part in a slab (see `render.Solid`)."""
-        box = slab.box(np.asarray(self.points_ras), float(np.max(self.radius_mm)) + 2 * slab.cell_mm)
+        box = slab.box(np.asarray(self.points_ras), self._widest_mm + 2 * slab.cell_mm)
         return None if box is None else (self, box)
+
+    @cached_property
+    def _widest_mm(self) -> float:
+        return float(np.max(self.radius_mm)) / self.ratio**0.5
 
     @cached_property
     def _segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -147,7 +156,7 @@ class Tube:
         """Return whether it fills the tile (see `render.Solid`)."""
         if self.flat_start or self.flat_end:
             return False
-        smallest = float(np.min(self.radius_mm))
+        smallest = float(np.min(self.radius_mm)) * self.ratio**0.5
         reach = tile.reach_mm + tile.cell_mm
         # With the smallest radius the tile is inside whichever segment is nearest.
         return smallest > reach and bool(self._segment_distances(tile.center_ras).min() < smallest - reach)
@@ -157,12 +166,12 @@ class Tube:
         points = np.asarray(self.points_ras, dtype=np.float64)
         radius = np.asarray(self.radius_mm, dtype=np.float64)
         cell = tile.cell_mm
-        reach = np.maximum(radius[:-1], radius[1:]) + 2 * cell
+        reach = np.maximum(radius[:-1], radius[1:]) / self.ratio**0.5 + 2 * cell
         near_tile = np.flatnonzero(self._segment_distances(tile.center_ras) < reach + tile.reach_mm)
         if len(near_tile) == 0:
             return None
         ends = np.unique(np.concatenate([near_tile, near_tile + 1]))
-        outer = tile.box(points[ends], float(radius[ends].max()) + 2 * cell)
+        outer = tile.box(points[ends], float(reach[near_tile].max()))
         if outer is None:
             return None
         nearest = np.full([s.stop - s.start for s in outer], np.inf, dtype=np.float32)
@@ -175,7 +184,8 @@ class Tube:
                 continue
             found = True
             part = tuple(slice(b.start - o.start, b.stop - o.start) for b, o in zip(box, outer, strict=True))
-            _nearer_segment(tile, box, points[n : n + 2], radius[n : n + 2], nearest[part], distance[part])
+            side = None if self.wide_side is None else (self.wide_side[n] + self.wide_side[n + 1], self.ratio)
+            _nearer_segment(tile, box, points[n : n + 2], radius[n : n + 2], side, nearest[part], distance[part])
         if not found:
             return None
         for flat, end, other in ((self.flat_start, 0, 1), (self.flat_end, -1, -2)):
@@ -192,7 +202,13 @@ class Tube:
 
 
 def _nearer_segment(
-    tile: Cells, box: Box, ends: np.ndarray, radius: np.ndarray, nearest: np.ndarray, distance: np.ndarray
+    tile: Cells,
+    box: Box,
+    ends: np.ndarray,
+    radius: np.ndarray,
+    wide_side: tuple[np.ndarray, float] | None,
+    nearest: np.ndarray,
+    distance: np.ndarray,
 ) -> None:
     """Update the squared distance to the line and the signed distance to the tube where this segment is nearer."""
     along = ends[1] - ends[0]
@@ -210,7 +226,19 @@ def _nearer_segment(
     nearer = squared < nearest
     nearest[nearer] = squared[nearer]
     r = np.float32(radius[0]) + np.float32(radius[1] - radius[0]) * t[nearer]
-    distance[nearer] = np.sqrt(squared[nearer]) - r
+    if wide_side is None:
+        distance[nearer] = np.sqrt(squared[nearer]) - r
+        return
+    side, ratio = wide_side
+    side = side - (side @ direction) * direction
+    side /= np.linalg.norm(side)
+    along_side = tile.linear(side, -float(side @ ends[0]), box)[nearer] ** 2
+    along_side /= r * r / np.float32(ratio)  # in units of the long semi-axis
+    across = np.maximum(squared[nearer] - along_side * (r * r / np.float32(ratio)), 0) / (r * r * np.float32(ratio))
+    scaled = along_side + across
+    slope = np.sqrt(along_side * np.float32(ratio) + across / np.float32(ratio)) / r
+    size = np.sqrt(scaled)
+    distance[nearer] = np.where(size < 0.3, -r, (size - 1) * size / np.maximum(slope, 1e-6))
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,13 +162,15 @@ def draw_courses(shape: HeartShape, generator: np.random.Generator) -> Courses:
         return without_folds(way, past[height > start])
 
     inferior = groove(1.0, float((crux - center) @ long) + 4)
-    inferior = np.concatenate([crux[None], inferior])
     anterior = groove(-1.0, -0.55 * semi[0])
-    return Courses(
-        shape,
-        depth,
-        *(resampled(way, STEP_MM, smoothing_mm=5.0) for way in (right_ring, left_ring, anterior, inferior)),
-    )
+    # Atrioventricular and interventricular grooves meet at the crux, where the inferior one is nearest to the left ring.
+    meeting = int(np.argmin(np.linalg.norm(inferior - left_ring[-1], axis=1)[: len(inferior) // 2]))
+    bridge = np.linspace(left_ring[-1], inferior[meeting], 10)[1:-1]
+    bridge = settled(bridge, [Condition(ventricles, depth), Condition(atria, 1.5, above_only=True)])
+    right_ring = np.concatenate([right_ring, inferior[: meeting + 1]])
+    left_ring = np.concatenate([left_ring, bridge, inferior[meeting : meeting + 1]])
+    ways = (right_ring, left_ring, anterior, inferior[meeting:])
+    return Courses(shape, depth, *(resampled(way, STEP_MM, smoothing_mm=5.0) for way in ways))
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,8 @@ def plan_heart(seed: int, family: str = "training") -> HeartPlan:
     scene = chest(shape, hu, generator) + heart(shape, hu, generator)
     root = aortic_root(shape, hu, AORTA_LABEL)
     scene += root[:-1]
-    contents = Contents(veins, plaques, stents, hu, shape.root_center, wall_mm)
+    ratios = {v.name: float(generator.uniform(0.85, 1.0)) for v in tree.vessels}
+    contents = Contents(veins, plaques, stents, hu, shape.root_center, wall_mm, ratios)
     scene += vessel_solids(tree.vessels, tree.side_branches, contents)
     scene.append(root[-1])
     walls = [shape.walls[name] for name in ("lv", "rv", "la", "ra")]

@@ -13,12 +13,14 @@ from .tortuosity import TortuosityLaw, wound
 ANOMALIES = ("separate ostia", "circumflex from the right", "right from the left sinus", "high take-off")
 
 TRUNKS = ("LM", "LAD", "LCX", "RCA")
+REQUIRED = (*TRUNKS, "PDA")
 SHARPEST_COSINE = 0.1
 """Of the turn between two neighboring chords of 2 mm."""
 
 _CHAMBERS = ("lv", "rv", "la", "ra", "pa")
 _ROOM_MM = 2.4  # from a centerline to muscle: the radius of a large artery, its wall and a little fat
 _LEAST_ROOM_MM = {True: 1.6, False: 1.0}  # for trunks, for branches
+_TRIES = 4  # for a branch that most hearts have
 _APART_MM, _SIBLINGS_APART_MM = 3.2, 2.6
 _FORK_MM = 9.0  # so near to a common beginning two vessels need not be apart
 
@@ -62,7 +64,7 @@ class Routes:
 
         Raises
         ------
-        MisfitError : a trunk does not fit.
+        MisfitError : a vessel of `REQUIRED` does not fit.
         """
         line = resampled(way, STEP_MM, smoothing_mm=2.5) if arc_length(way)[-1] > 3 * STEP_MM else way
         if length_mm is not None:
@@ -78,7 +80,7 @@ class Routes:
                 if parent is None:
                     self.ostia_ras[name] = fine[0]
                 return True
-        if name in TRUNKS:
+        if name in REQUIRED:
             raise MisfitError(name)
         return False
 
@@ -211,7 +213,7 @@ def _left(routes: Routes, dominance: str, anomaly: str | None) -> None:
     routes.add("LAD", way, parent, arc_length(way)[-1] - draw(0, 18))
 
     ring, fork = courses.left_ring, forks["LCX"]
-    share = {"right": draw(0.4, 0.72), "left": 1.0, "balanced": draw(0.8, 0.95)}[dominance]
+    share = {"right": draw(0.35, 0.65), "left": 1.0, "balanced": draw(0.65, 0.8)}[dominance]
     if anomaly == "circumflex from the right":
         behind = _around_root(shape, -0.75, -3.3, 3.6, draw(-2.0, 3.0))
         start, outward = ostium(shape, behind[0] - shape.root_center, draw(0.0, 3.0))
@@ -325,9 +327,14 @@ def _crux(routes: Routes, parent: str, names: Sequence[str]) -> None:
         # The artery goes on in the left groove before it turns down.
         ring = courses.left_ring[::-1]
         first = int(np.argmax(np.linalg.norm(ring - start, axis=1) > 7))
-        onward = ring[first : first + int(draw(2, 7))]
-        down = courses.on_ventricle(onward[-1], draw(4.0, 4.5), draw(0.1, 0.6), courses.depth_mm, -0.5)
-        routes.add("PLB", _bent(np.concatenate([start[None], onward, down[3:]])), parent, draw(30, 70))
+        for _ in range(_TRIES):
+            onward = ring[first : first + int(draw(2, 7))]
+            down = courses.on_ventricle(onward[-1], draw(3.9, 4.7), draw(0.1, 0.6), courses.depth_mm, -0.5)
+            way = _bent(np.concatenate([start[None], onward, down[3:]]))
+            if routes.add("PLB", way, parent, min(draw(30, 70), arc_length(way)[-1])):
+                return
     else:
-        at = end if len(names) == 1 else end - draw(10, 20)
-        routes.branch("PLB", parent, at, draw(3.8, 4.3), draw(0.2, 0.6), bend=-0.5)
+        for _ in range(_TRIES):
+            at = end if len(names) == 1 else end - draw(10, 25)
+            if routes.branch("PLB", parent, at, draw(3.6, 4.5), draw(0.2, 0.6), bend=-0.5):
+                return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..curves import tangents, transported_side
 from ..render import Field, Painted
 from ..solids import Falling, Tube
 from ..truth import LUMEN_LABEL, SIDE_BRANCH_LABEL, VEIN_LABEL, VesselTruth
@@ -19,7 +20,10 @@ _STENT_MM = 0.12
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What the vessels of a heart are painted with: veins, lesions, stents, attenuations, thickness of the wall."""
+    """What the vessels of a heart are painted with: veins, lesions, stents, attenuations, thickness of the wall.
+
+    `ratios` are short over long axis of the lumen sections, by vessel; the equivalent diameter does not depend on it.
+    """
 
     veins: dict[str, Tube]
     plaques: Sequence[PlaqueGeometry]
@@ -27,6 +31,7 @@ class Contents:
     hu: dict[str, float]
     origin_ras: np.ndarray
     wall_mm: float
+    ratios: dict[str, float]
 
 
 def vessel_solids(
@@ -95,7 +100,9 @@ def _lumen(vessel: VesselTruth, contents: Contents, shares: list[tuple[float, fl
         chosen = run[keep[run]]
         if len(chosen) > 1:
             share = _share_at(shares, float(vessel.distance_mm[run[0]]))
-            tube = Tube(points[chosen], radius[chosen])
+            line = points[chosen]
+            side = transported_side(tangents(line))
+            tube = Tube(line, radius[chosen], wide_side=side, ratio=contents.ratios[vessel.name])
             scene.append(Painted(tube, _contrast(contents, share), LUMEN_LABEL, vessel.motion))
     return scene
 
