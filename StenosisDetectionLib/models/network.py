@@ -1,7 +1,8 @@
 """The architecture of the learned networks and the meaning of what they put out.
 
-In: a batch (B, C, k, j, i) of input channels (see `inputs`) on an isotropic grid. Out: (B, H, k, j, i) raw values on
-the same grid, one channel per head; `activate` turns them into probabilities and millimeters.
+In: a batch (B, C, k, j, i) of input channels (see `inputs`) on an isotropic grid whose axes i, j, k grow toward R, A
+and S. Out: (B, H, k, j, i) raw values on the same grid, one channel per head; `activate` turns them into
+probabilities and millimeters.
 
 The body is MONAI's SegResNet (Myronenko 2018) or DynUNet (Isensee 2021). With `shuffle` 2 it works on a grid twice as
 coarse: 2 x 2 x 2 neighboring voxels become channels on the way in and voxels again on the way out (Shi 2016), so that
@@ -72,7 +73,7 @@ class NetworkConfiguration:
             self.architecture not in ARCHITECTURES and f"architecture '{self.architecture}'",
             self.normalization not in ("instance", "batch") and f"normalization '{self.normalization}'",
             self.shuffle not in (1, 2) and f"shuffle {self.shuffle}",
-            not 1 <= self.levels <= 7 and f"{self.levels} levels",
+            not (3 if self.architecture == "dynunet" else 1) <= self.levels <= 7 and f"{self.levels} levels",
             not 1 <= self.channels <= 512 and f"{self.channels} channels",
             not 0.1 <= self.spacing_mm <= 10.0 and f"a spacing of {self.spacing_mm} mm",
             (not self.windows or any(not low < high for low, high in self.windows)) and f"windows {self.windows}",

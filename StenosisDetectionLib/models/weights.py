@@ -57,7 +57,7 @@ def save_weights(
 
     tensors = {
         name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).detach().cpu().contiguous()
-        for name, value in network.state_dict().items()
+        for name, value in unique_tensors(network).items()
     }
     header = {"format": FORMAT, "configuration": json.dumps(configuration.to_json()), "metadata": json.dumps(metadata)}
     data = save(tensors, header)
@@ -65,6 +65,24 @@ def save_weights(
     partial.write_bytes(data)
     partial.replace(path)
     return hashlib.sha256(data).hexdigest()
+
+
+def unique_tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the state of a network by name, each tensor once: some networks know a layer by two names."""
+    tensors: dict[str, torch.Tensor] = {}
+    seen = set()
+    for name, value in network.state_dict().items():
+        if value.data_ptr() not in seen:
+            tensors[name] = value
+        seen.add(value.data_ptr())
+    return tensors
+
+
+def fill(network: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Set the state of a network from its `unique_tensors`; RuntimeError when they are those of another network."""
+    if set(tensors) != set(unique_tensors(network)):
+        raise RuntimeError("the tensors have other names")
+    network.load_state_dict(tensors, strict=False)
 
 
 def read_header(path: Path) -> tuple[NetworkConfiguration, dict[str, Any]]:
@@ -117,7 +135,7 @@ def load_weights(path: Path, device: str = "cpu", precision: str = "fp32") -> Lo
     data = path.read_bytes()
     network = build_network(configuration)
     try:
-        network.load_state_dict(load(data))
+        fill(network, load(data))
     except RuntimeError:
         raise ModelError(f"the weights in {path.name} do not fit their configuration: copy them again") from None
     kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
