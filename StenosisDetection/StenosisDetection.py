@@ -96,6 +96,7 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         VTKObservationMixin.__init__(self)
         self.logic: StenosisDetectionLogic | None = None
         self.panel = None
+        self._waiting = []
         self._parameterNode: StenosisDetectionParameterNode | None = None
         self._parameterNodeGuiTag: int | None = None
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -158,11 +159,26 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Called when a scene was closed or loaded."""
         if self.parent.isEntered:
             self.initializeParameterNode()
+            self._later(self.initializeParameterNode)
 
     def onNodesChanged(self, caller=None, event=None) -> None:
         """Called for every node that is added; a batch of them is dealt with at its end."""
         if self.parent.isEntered and self._parameterNode is not None and not slicer.mrmlScene.IsBatchProcessing():
-            self.panel.choose_volume()
+            self._later(self.panel.choose_volume)
+
+    def _later(self, step) -> None:
+        """Run a step once the selectors, which hear of nodes and scenes when we do, know them too."""
+        import qt
+
+        if step not in self._waiting:
+            self._waiting.append(step)
+            qt.QTimer.singleShot(0, self._runWaiting)
+
+    def _runWaiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if self._parameterNode is not None and self.parent.isEntered:
+            for step in waiting:
+                step()
 
     def onReload(self) -> None:
         """Forget the library too, so that the reloaded module imports it anew."""

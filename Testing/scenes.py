@@ -12,19 +12,23 @@ from StenosisDetectionLib.scene import create_scene
 
 def read_bundle(path: Path, cache: Path) -> Any:
     """Return a fresh scene with the content of an .mrb file, unpacked in the folder `cache`."""
+    scene = create_scene()
+    read_into(scene, path, cache)
+    return scene
+
+
+def read_into(scene: Any, path: Path | str, cache: Path) -> None:
+    """Read an .mrb file into a scene as Slicer's reader does."""
     import slicer
 
-    scene = create_scene()
-    remote = slicer.vtkMRMLRemoteIOLogic()
+    remote, data = slicer.vtkMRMLRemoteIOLogic(), slicer.vtkDataIOManagerLogic()
     remote.GetCacheManager().SetRemoteCacheDirectory(str(cache))
     remote.SetMRMLScene(scene)
-    data = slicer.vtkDataIOManagerLogic()
     data.SetMRMLScene(scene)
     data.SetAndObserveDataIOManager(remote.GetDataIOManager())
     remote.AddDataIOToScene()
     assert scene.ReadFromMRB(str(path), True)
     remote.RemoveDataIOFromScene()
-    return scene
 
 
 def nodes_of(scene: Any, class_name: str) -> list[Any]:

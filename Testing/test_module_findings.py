@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from panel_fixtures import add_volume, finish, needs_stand_in, picture, start, table_column
+from scenes import read_into
 from studies import small_study
 
 from StenosisDetectionLib.gui import texts
@@ -145,24 +146,10 @@ def test_a_saved_scene_restores_the_review(reviewed, tmp_path):
     assert slicer.mrmlScene.WriteToMRB(str(path))
     slicer.mrmlScene.Clear(0)
     assert ui.lesionTable.rowCount == 0
-    _read_bundle(path, tmp_path)
+    read_into(slicer.mrmlScene, path, tmp_path)
     assert [table_column(ui.lesionTable, column) for column in range(11)] == before
     assert ui.cadRadsLabel.text == category
     assert [event.action for event in reviewed.panel.session.review.events] == ["accepted"]
-
-
-def _read_bundle(path, folder):
-    """Read a bundle into the scene of the stand-in, as Slicer's reader does."""
-    import slicer
-
-    remote, data = slicer.vtkMRMLRemoteIOLogic(), slicer.vtkDataIOManagerLogic()
-    remote.GetCacheManager().SetRemoteCacheDirectory(str(folder))
-    remote.SetMRMLScene(slicer.mrmlScene)
-    data.SetMRMLScene(slicer.mrmlScene)
-    data.SetAndObserveDataIOManager(remote.GetDataIOManager())
-    remote.AddDataIOToScene()
-    assert slicer.mrmlScene.ReadFromMRB(str(path), True)
-    remote.RemoveDataIOFromScene()
 
 
 def test_the_panel_forgets_the_study_when_the_scene_is_closed(reviewed, pipeline):
@@ -182,14 +169,17 @@ def test_the_panel_forgets_the_study_when_the_scene_is_closed(reviewed, pipeline
 def test_the_best_volume_is_suggested(widget):
     import numpy as np
     import slicer
+    from PySide6.QtWidgets import QApplication
 
     shape = (120, 40, 40)
     plain = slicer.util.addVolumeFromArray(np.zeros(shape, np.int16), nodeClassName="vtkMRMLScalarVolumeNode")
     plain.SetName("3: Calcium score")
-    assert widget._parameterNode.inputVolume is plain  # the only one there is
+    QApplication.processEvents()
+    assert widget._parameterNode.inputVolume is None  # a plain scan is no angiography, even where it is alone
+    widget.ui.inputVolumeSelector.setCurrentNode(plain)
     cta = slicer.util.addVolumeFromArray(np.zeros(shape, np.int16))
     cta.SetName("5: Coronary CTA 75 %")
-    widget.panel.choose_volume()
+    QApplication.processEvents()
     assert widget._parameterNode.inputVolume is plain  # what is chosen stays chosen
     assert widget.ui.suggestionFrame.visible
     assert "Coronary CTA" in widget.ui.suggestionLabel.text

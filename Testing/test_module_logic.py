@@ -9,6 +9,7 @@ import unittest
 import numpy as np
 import pytest
 from studies import oblique_affine, small_study
+from test_module_self_test import PANEL_TESTS
 
 from StenosisDetectionLib.errors import Cancelled, InputError
 from StenosisDetectionLib.gui.dependencies import install_torch
@@ -280,6 +281,7 @@ def test_the_module_describes_itself(module, repository):
 
 
 SELF_TESTS = ["test_cancel", "test_measure", "test_process", "test_refusal"]
+"""The tests of the logic; those of the panel are tried in test_module_self_test.py."""
 
 
 def _self_test(module, name):
@@ -327,14 +329,14 @@ def _four_vessels(study):
 
 def test_every_self_test_is_tried_here(module):
     names = [name for name in dir(module.StenosisDetectionTest) if name.startswith("test")]
-    assert sorted(names) == SELF_TESTS
+    assert sorted(names) == sorted([*SELF_TESTS, *PANEL_TESTS])
 
 
 def test_slicer_finds_the_self_test_by_the_name_of_the_module(module):
     """As ctest does, by unittest, and as "Reload and Test" does, by the name of the class."""
     suite = unittest.TestLoader().loadTestsFromName("StenosisDetection")
     found = [test.id().rpartition(".")[2] for tests in suite for test in tests]
-    assert sorted(found) == SELF_TESTS
+    assert sorted(found) == sorted([*SELF_TESTS, *PANEL_TESTS])
     assert isinstance(module.StenosisDetectionTest(), unittest.TestCase)
 
 

@@ -1,10 +1,14 @@
 """The self test of the module: what a running Slicer makes of the toy study, a small heart of known narrowings.
 
-`StenosisDetection.py` gives its class to Slicer. Only Slicer and its stand-in can import this file.
+`StenosisDetection.py` gives its class to Slicer. Only Slicer and its stand-in can import this file. Tests of the panel
+need a module widget and are skipped where there is none, as under ctest without a main window.
 """
 
 import functools
 import importlib
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +21,9 @@ from ..progress import Progress
 
 if TYPE_CHECKING:
     from ..phantom import Phantom
+
+LONGEST_ANALYSIS_S, LONGEST_CANCEL_S = 600.0, 30.0
+"""After this a test gives up; a slow computer is no fault. How long cancelling takes is printed."""
 
 
 class StenosisDetectionTest(ScriptedLoadableModuleTest):
@@ -57,8 +64,7 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
         volume_node = self._volume_node(self._phantom())
         with self.assertRaises(Cancelled):
             self._logic().process(volume_node, options=AnalysisOptions(device="cpu"), progress=cancel)
-        for node_class in ("vtkMRMLSegmentationNode", "vtkMRMLMarkupsNode", "vtkMRMLTableNode", "vtkMRMLPlotChartNode"):
-            self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass(node_class), 0, node_class)
+        self._assert_no_result()
 
     def test_refusal(self) -> None:
         """A volume without voxels is refused in one line."""
@@ -66,10 +72,92 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
         with self.assertRaisesRegex(InputError, "empty"):
             self._logic().process(volume_node)
 
+    def test_panel(self) -> None:
+        """Apply, go to a lesion, decide on it, save, close, load: the review is as it was."""
+        widget = self._widget()
+        self._choose(widget, self._volume_node(self._phantom()))
+        widget.ui.applyButton.click()
+        self._wait(lambda: not widget.panel.run.running, LONGEST_ANALYSIS_S)
+        lesions = widget.panel.session.study.lesions
+        self.assertGreater(len(lesions), 0, widget.ui.statusLabel.text)
+        self._delay("Going to a lesion")
+        widget.panel.findings.choose(lesions[0].id)
+        widget.panel.go_to_lesion(lesions[0].id)
+        widget.ui.rejectButton.click()
+        self.assertEqual(widget.panel.session.review.rejected, {lesions[0].id})
+        self._picture("lesion")
+        path = Path(slicer.app.temporaryPath) / "StenosisDetectionTest.mrb"
+        self.assertTrue(slicer.util.saveScene(str(path)))
+        slicer.mrmlScene.Clear(0)
+        self.assertEqual(widget.ui.lesionTable.rowCount, 0)
+        slicer.util.loadScene(str(path))
+        self._wait(lambda: widget.ui.lesionTable.rowCount > 0, LONGEST_CANCEL_S)
+        self.assertEqual(widget.ui.lesionTable.rowCount, len(lesions))
+        self.assertEqual(widget.panel.session.review.rejected, {lesions[0].id})
+        self._picture("loaded")
+        path.unlink()
+
+    def test_panel_cancel(self) -> None:
+        """Cancelling, and closing the scene during the work, leave no result and let the panel go on."""
+        widget = self._widget()
+        self._choose(widget, self._volume_node(self._phantom()))
+        for stop in (widget.ui.cancelButton.click, lambda: slicer.mrmlScene.Clear(0)):
+            widget.ui.applyButton.click()
+            self._wait(lambda: widget.panel.run.running and widget.ui.progressBar.value > 0, LONGEST_CANCEL_S)
+            began = time.monotonic()
+            stop()
+            self._wait(lambda: not widget.panel.run.running, LONGEST_CANCEL_S)
+            print(f"stopped {time.monotonic() - began:.1f} s after it was asked to")
+            self._assert_no_result()
+
+    def test_two_volumes(self) -> None:
+        """Two volumes in one scene keep their results apart."""
+        widget = self._widget()
+        first, second = (self._volume_node(self._phantom()) for _ in range(2))
+        self._choose(widget, first)
+        widget.ui.applyButton.click()
+        self._wait(lambda: not widget.panel.run.running, LONGEST_ANALYSIS_S)
+        found = widget.ui.lesionTable.rowCount
+        self._choose(widget, second)
+        self.assertEqual(widget.ui.lesionTable.rowCount, 0)
+        self._choose(widget, first)
+        self.assertEqual(widget.ui.lesionTable.rowCount, found)
+
     @staticmethod
     def _logic() -> Any:
         module = importlib.import_module("StenosisDetection")  # not at file scope: it imports this file
         return module.StenosisDetectionLogic()
+
+    def _widget(self) -> Any:
+        """Return the panel of the module, opened; skips the test where Slicer shows none."""
+        if slicer.util.mainWindow(verbose=False) is None:
+            self.skipTest("there is no main window")
+        slicer.util.selectModule("StenosisDetection")
+        return slicer.util.getModuleWidget("StenosisDetection")
+
+    def _choose(self, widget: Any, volume_node: Any) -> None:
+        widget.ui.inputVolumeSelector.setCurrentNode(volume_node)
+        widget.ui.inputSegmentationSelector.setCurrentNode(None)
+        widget.ui.deviceComboBox.currentIndex = widget.ui.deviceComboBox.findData("cpu")
+        self.assertTrue(widget.ui.applyButton.enabled, widget.ui.applyButton.toolTip)
+
+    def _wait(self, condition: Callable[[], bool], longest_s: float) -> None:
+        """Let Slicer handle its events until something has happened."""
+        began = time.monotonic()
+        while not condition():
+            self.assertLess(time.monotonic() - began, longest_s, "it took too long")
+            slicer.app.processEvents()
+
+    def _delay(self, message: str) -> None:
+        if hasattr(self, "delayDisplay"):
+            self.delayDisplay(message, 100)
+
+    def _picture(self, name: str) -> None:
+        """Save a picture of the main window where `Testing/run_in_slicer.py` wants it."""
+        folder = slicer.app.property("StenosisDetectionPictures") if hasattr(slicer.app, "property") else None
+        if folder:
+            slicer.app.processEvents()
+            slicer.util.mainWindow().grab().save(str(Path(folder) / f"{name}.png"))
 
     @staticmethod
     @functools.cache
@@ -81,6 +169,10 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
     @staticmethod
     def _volume_node(phantom: "Phantom") -> Any:
         return slicer.util.addVolumeFromArray(phantom.volume.voxels, phantom.volume.ijk_to_ras, "Phantom")
+
+    def _assert_no_result(self) -> None:
+        for node_class in ("vtkMRMLSegmentationNode", "vtkMRMLMarkupsNode", "vtkMRMLTableNode", "vtkMRMLPlotChartNode"):
+            self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass(node_class), 0, node_class)
 
     def _assert_found(self, phantom: "Phantom", lesions_node: Any) -> None:
         """Every narrowing of 50 % or more has a control point within 3 mm of its throat."""

@@ -35,6 +35,9 @@ class Application:
     def layoutManager(self):
         return self.layout
 
+    def topLevelWidgets(self):
+        return []
+
     def pauseRender(self):
         pass
 

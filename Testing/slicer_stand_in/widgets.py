@@ -91,7 +91,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def setMRMLScene(self, scene):
         self._scene = scene
         if scene is not None:
-            for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent):
+            for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent):
                 self._tags.append(scene.AddObserver(event, lambda caller, name: self._fill()))
         self._fill()
 
@@ -108,8 +108,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             if node is not None and node.GetClassName() in self._values["nodeTypes"]:
                 self._ids.append(node.GetID())
                 self._combo.addItem(node.GetName())
-        self._combo.blockSignals(False)
         self.setCurrentNode(chosen)
+        self._combo.blockSignals(False)
         if self.currentNode() is not chosen:
             self.currentNodeChanged.emit(self.currentNode())
 

@@ -1,0 +1,147 @@
+"""The self test of the panel in the stand-in, and the script that runs it in a real Slicer."""
+
+import dataclasses
+import subprocess
+import sys
+import time
+import types
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import run_in_slicer
+from panel_fixtures import needs_stand_in
+from scenes import read_into
+from studies import small_study
+
+from StenosisDetectionLib.progress import Progress
+
+PANEL_TESTS = ["test_panel", "test_panel_cancel", "test_two_volumes"]
+
+
+@pytest.fixture
+def in_slicer(panel_module, widget, monkeypatch, tmp_path):
+    """Give the self test what it needs of a Slicer with a main window, and an engine that is quick."""
+    import slicer
+    from PySide6.QtWidgets import QApplication
+
+    def analyze(_logic, volume, _labels=None, _options=None, progress=None):
+        for step in range(1, 21):
+            progress(Progress("lumen", step / 20))
+            time.sleep(0.01)
+        return dataclasses.replace(small_study(), volume=volume)
+
+    def load(path):
+        slicer.mrmlScene.Clear(0)
+        read_into(slicer.mrmlScene, path, tmp_path)
+
+    test = panel_module.StenosisDetectionTest
+    monkeypatch.setattr(panel_module.StenosisDetectionLogic, "analyze", analyze)
+    monkeypatch.setattr(test, "_phantom", staticmethod(small_study))
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: object())
+    monkeypatch.setattr(slicer.util, "selectModule", lambda name: None)
+    monkeypatch.setattr(slicer.util, "getModuleWidget", lambda name: widget)
+    monkeypatch.setattr(slicer.util, "saveScene", lambda path: slicer.mrmlScene.WriteToMRB(path))
+    monkeypatch.setattr(slicer.util, "loadScene", load)
+    monkeypatch.setattr(slicer.app, "processEvents", QApplication.processEvents)
+    monkeypatch.setattr(slicer.app, "temporaryPath", str(tmp_path), raising=False)
+    return test
+
+
+class TestPanel:
+    """What a real Slicer runs, here with a replaced engine."""
+
+    pytestmark = needs_stand_in
+
+    @pytest.mark.parametrize("name", PANEL_TESTS)
+    def test_the_self_test_of_the_panel_passes(self, in_slicer, name):
+        result = in_slicer(name).run()
+        assert [text for _, text in (*result.errors, *result.failures)] == []
+        assert result.skipped == []
+
+    def test_it_fails_when_the_review_is_lost(self, in_slicer, monkeypatch):
+        from StenosisDetectionLib.gui.session import Session
+
+        monkeypatch.setattr(Session, "_write_review", lambda self: None)
+        result = in_slicer("test_panel").run()
+        assert len(result.failures) == 1
+
+    def test_it_is_skipped_without_a_main_window(self, in_slicer, monkeypatch):
+        import slicer
+
+        monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: None)
+        assert len(in_slicer("test_panel").run().skipped) == 1
+
+
+class Cases(unittest.TestCase):
+    """Tests with every kind of end; pytest itself does not collect them."""
+
+    __test__ = False
+
+    def test_good(self):
+        pass
+
+    def test_wrong(self):
+        self.assertEqual(1, 2, "<&>")
+
+    def test_broken(self):
+        raise RuntimeError("broken")
+
+    @unittest.skip("not here")
+    def test_left_out(self):
+        pass
+
+
+def test_the_junit_file_tells_every_end():
+    recorder = run_in_slicer.Recorder()
+    names = ["test_good", "test_wrong", "test_broken", "test_left_out"]
+    unittest.TestSuite(Cases(name) for name in names).run(recorder)
+    root = ElementTree.fromstring(run_in_slicer.junit(recorder.cases))
+    assert [case.get("name") for case in root] == names
+    assert [[child.tag for child in case] for case in root] == [[], ["failure"], ["error"], ["skipped"]]
+    assert "<&>" in root[1][0].text
+    assert root.attrib | {"time": ""} == {
+        "name": "StenosisDetection", "tests": "4", "failures": "1", "errors": "1", "skipped": "1", "time": "",
+    }  # fmt: skip
+    assert not recorder.wasSuccessful()
+
+
+def test_the_module_path_precedes_the_script(tmp_path):
+    command = run_in_slicer.slicer_command("Slicer", tmp_path)
+    assert command.index("--additional-module-paths") < command.index("--python-script")
+    assert (run_in_slicer.HOME / "StenosisDetection" / "StenosisDetection.py").is_file()
+    assert str(run_in_slicer.HOME / "StenosisDetection") in command
+
+
+@pytest.mark.parametrize("writes, status", [(True, 0), (False, 2)])
+def test_the_script_reports_how_slicer_ended(tmp_path, writes, status):
+    """An executable that writes the file, or does not, stands for Slicer."""
+    slicer = tmp_path / "Slicer"
+    script = "import sys; from pathlib import Path\n"
+    script += "Path(sys.argv[-1], 'junit.xml').write_text('<testsuite/>')\n" if writes else ""
+    slicer.write_text(f"#!{sys.executable}\n{script}")
+    slicer.chmod(0o755)
+    run = subprocess.run(
+        [sys.executable, run_in_slicer.__file__, str(slicer), "--output", str(tmp_path / "out")], capture_output=True
+    )
+    assert run.returncode == status
+    missing = subprocess.run(
+        [sys.executable, run_in_slicer.__file__, str(tmp_path / "no"), "--output", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+    )
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("error: ")
+
+
+def test_inside_slicer_the_file_is_written_and_slicer_is_left(tmp_path, monkeypatch):
+    left = []
+    application = types.SimpleNamespace(setProperty=lambda name, value: None)
+    stand_in = types.SimpleNamespace(app=application, util=types.SimpleNamespace(exit=left.append))
+    module = types.ModuleType("StenosisDetection")
+    module.Cases = type("Cases", (unittest.TestCase,), {"test_good": Cases.test_good})
+    monkeypatch.setitem(sys.modules, "slicer", stand_in)
+    monkeypatch.setitem(sys.modules, "StenosisDetection", module)
+    run_in_slicer.run_inside(str(tmp_path))
+    assert left == [0]
+    assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("tests") == "1"
