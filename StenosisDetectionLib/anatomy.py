@@ -138,6 +138,16 @@ VESSELS: dict[str, VesselDefinition] = {
 BRANCH_KINDS: dict[str, tuple[str, ...]] = {"LAD": ("D", "S"), "LCX": ("OM",), "RCA": ("AM",)}
 """What the branches of a main vessel are called, before their number; the first is the ordinary kind."""
 
+
+def branch_name(parent: str, used: set[str]) -> str:
+    """Return the first free name of a branch of a vessel: D1, D2 ... of the LAD, D1a, D1b ... of D1."""
+    kind = BRANCH_KINDS.get(parent, ("",))[0]
+    if kind:
+        return next(f"{kind}{n}" for n in range(1, len(used) + 2) if f"{kind}{n}" not in used)
+    suffixes = [*"abcdefghijklmnopqrstuvwxyz", *(f"z{n}" for n in range(1, len(used) + 2))]
+    return next(parent + suffix for suffix in suffixes if parent + suffix not in used)
+
+
 UNNAMED_VESSEL = VesselDefinition("branch", "Unnamed branch", "LAD", *_CORONARY, (190, 190, 190))
 
 

@@ -102,7 +102,7 @@ def replace_segmentation(
     A vessel is measured again when its path or radius changed, or when it leaves, or gives off, one that changed.
     `segmentation.segmentation_from_labels` makes the segmentation of a label map.
     """
-    tree = extract_tree(segmentation, report)
+    tree = extract_tree(segmentation, report, study.volume)
     before = {v.name: v for v in study.tree.vessels}
     changed = {v.name for v in tree.vessels if v.name not in before or not _same_path(v, before[v.name])}
     gone = {v.name for v in study.tree.vessels if all(w.name != v.name for w in tree.vessels)}

@@ -94,7 +94,7 @@ def analyze(
         else:
             lumen = segmentation_from_labels(segmentation, volume, aorta)
     with stage("centerline") as report:
-        tree = extract_tree(lumen, report)
+        tree = extract_tree(lumen, report, volume)
     with stage("lumen") as report:
         sampler = VolumeSampler(volume, device)
         point_spread = estimate_point_spread(volume, aorta.mask, aorta.ijk_to_ras, aorta.attenuation_hu, sampler)

@@ -13,6 +13,8 @@ TANGENT_HALF_WINDOW_MM = 1.0
 
 _TINY = 1e-12
 
+Vector = list[float]
+
 
 def unit_tangents(points_ras: np.ndarray, half_window_mm: float = TANGENT_HALF_WINDOW_MM) -> np.ndarray:
     """Return the unit tangents (N, 3) of a path given as nearly equally spaced points (N, 3) in mm.
@@ -54,36 +56,45 @@ def rotation_minimizing_frames(points_ras: np.ndarray) -> np.ndarray:
     frames = np.empty((len(points), 3, 3))
     if len(points) == 0:
         return frames
-    axis = np.zeros(3)
-    axis[np.argmin(np.abs(tangents[0]))] = 1.0
-    normal = _perpendicular_part(axis, tangents[0])
-    for index, tangent in enumerate(tangents):
-        if index > 0:
-            normal = _reflect_twice(normal, points[index] - points[index - 1], tangents[index - 1], tangent)
-        frames[index] = tangent, normal, np.cross(tangent, normal)
+    first = perpendicular_vectors(tangents[:1])[0]
+    normals = np.array(_carried(first.tolist(), points.tolist(), tangents.tolist()))
+    # What rounding has left along the tangent goes.
+    normals -= np.sum(normals * tangents, axis=1, keepdims=True) * tangents
+    norms = np.linalg.norm(normals, axis=1, keepdims=True)
+    normals = np.where(norms > 1e-6, normals / np.maximum(norms, 1e-6), first)
+    frames[:, 0], frames[:, 1], frames[:, 2] = tangents, normals, np.cross(tangents, normals)
     return frames
 
 
-def _reflect_twice(normal: np.ndarray, step: np.ndarray, tangent: np.ndarray, next_tangent: np.ndarray) -> np.ndarray:
-    """Carry a normal from one point to the next by the two reflections of Wang 2008."""
-    length_squared = float(step @ step)
-    if length_squared > _TINY:
-        normal = normal - (2.0 / length_squared) * (step @ normal) * step
-        tangent = tangent - (2.0 / length_squared) * (step @ tangent) * step
-    difference = next_tangent - tangent
-    length_squared = float(difference @ difference)
-    if length_squared > _TINY:
-        normal = normal - (2.0 / length_squared) * (difference @ normal) * difference
-    return _perpendicular_part(normal, next_tangent)
+def perpendicular_vectors(tangents: np.ndarray) -> np.ndarray:
+    """Return unit vectors (N, 3) perpendicular to unit tangents (N, 3), each fixed by its tangent alone."""
+    axes = np.eye(3)[np.argmin(np.abs(tangents), axis=1)]
+    parts = axes - np.sum(axes * tangents, axis=1, keepdims=True) * tangents
+    vectors: np.ndarray = parts / np.linalg.norm(parts, axis=1, keepdims=True)
+    return vectors
 
 
-def _perpendicular_part(vector: np.ndarray, tangent: np.ndarray) -> np.ndarray:
-    """Return the unit vector of the part of `vector` perpendicular to `tangent`: removes rounding error."""
-    part = vector - (vector @ tangent) * tangent
-    norm = float(np.linalg.norm(part))
-    if norm <= 1e-6:
-        axis = np.zeros(3)
-        axis[np.argmin(np.abs(tangent))] = 1.0
-        part = axis - (axis @ tangent) * tangent
-        norm = float(np.linalg.norm(part))
-    return part / norm
+def _carried(normal: Vector, points: list[Vector], tangents: list[Vector]) -> list[Vector]:
+    """Carry a normal along a path by the two reflections of Wang 2008, one step depending on the one before.
+
+    Plain numbers: a small array for each of thousands of steps would take twenty times as long.
+    """
+    normals = [normal]
+    for index in range(1, len(points)):
+        before, here = points[index - 1], points[index]
+        tangent, following = tangents[index - 1], tangents[index]
+        step = [here[0] - before[0], here[1] - before[1], here[2] - before[2]]
+        normal, tangent = _reflected(normal, step), _reflected(tangent, step)
+        turn = [following[0] - tangent[0], following[1] - tangent[1], following[2] - tangent[2]]
+        normal = _reflected(normal, turn)
+        normals.append(normal)
+    return normals
+
+
+def _reflected(vector: Vector, mirror: Vector) -> Vector:
+    """Return a vector reflected in the plane normal to another; a mirror without length leaves it as it is."""
+    square = mirror[0] * mirror[0] + mirror[1] * mirror[1] + mirror[2] * mirror[2]
+    if square <= _TINY:
+        return vector
+    factor = 2.0 * (mirror[0] * vector[0] + mirror[1] * vector[1] + mirror[2] * vector[2]) / square
+    return [vector[0] - factor * mirror[0], vector[1] - factor * mirror[1], vector[2] - factor * mirror[2]]

@@ -147,7 +147,7 @@ def _with_bridges(grid: LumenGrid, graph: LumenGraph, bridges: list[tuple[int, i
         return graph
     ends = np.array(bridges, dtype=np.int64)
     length = np.linalg.norm(grid.ras[ends[:, 0]] - grid.ras[ends[:, 1]], axis=1)
-    cost = length * voxel_cost(grid.depth[ends].min(axis=1))
+    cost = length * voxel_cost(grid.depth[ends].min(axis=1), np.ones(len(ends)))
     return LumenGraph(
         np.concatenate([graph.first, ends[:, 0]]),
         np.concatenate([graph.second, ends[:, 1]]),

@@ -46,6 +46,8 @@ class LumenGrid:
     ijk_to_ras : 4 x 4 matrix of the working grid.
     index : int32 array [k, j, i]: row of each voxel, -1 outside the lumen; its outermost layer is outside.
     depth_map : float32 array [k, j, i] of `depth`, 0 outside the lumen.
+    fraction : (N,) part of the voxel that is lumen as the network sees it, 1 where the segmentation does not tell.
+    bridged : (N,) bool, voxels that the segmentation only put in to join its parts.
     wall : scipy cKDTree of the wall points in RAS.
     aorta : scipy cKDTree of the outermost aortic voxel centers in RAS, None without aorta near the lumen.
     """
@@ -57,6 +59,8 @@ class LumenGrid:
     ijk_to_ras: np.ndarray
     index: np.ndarray
     depth_map: np.ndarray
+    fraction: np.ndarray
+    bridged: np.ndarray
     wall: Any
     aorta: Any
 
@@ -114,8 +118,29 @@ def build_grid(segmentation: LumenSegmentation) -> LumenGrid:
     depth_map = np.zeros(lumen.size, dtype=np.float32)
     depth_map[flat] = depth
     return LumenGrid(
-        ijk, ras, depth, aorta_distance, ijk_to_ras, index.reshape(shape), depth_map.reshape(shape), wall, aorta_tree
+        ijk,
+        ras,
+        depth,
+        aorta_distance,
+        ijk_to_ras,
+        index.reshape(shape),
+        depth_map.reshape(shape),
+        _at_voxels(segmentation.probability, segmentation, ras, 1.0).astype(np.float64),
+        _at_voxels(segmentation.bridged, segmentation, ras, 0.0).astype(bool),
+        wall,
+        aorta_tree,
     )
+
+
+def _at_voxels(
+    array: np.ndarray | None, segmentation: LumenSegmentation, ras: np.ndarray, unknown: float
+) -> np.ndarray:
+    """Return the values of an array on the grid of the segmentation at its voxels nearest to points."""
+    if array is None:
+        return np.full(len(ras), unknown)
+    ijk = np.rint(transform_points(np.linalg.inv(segmentation.ijk_to_ras), ras)).astype(int)
+    k, j, i = np.clip(ijk[:, ::-1], 0, np.array(array.shape) - 1).T
+    return np.asarray(array[k, j, i])
 
 
 def neighbor_pairs(grid: LumenGrid) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..anatomy import branch_name
 from .courses import Course, Habit, SectionTree
 
 MAJOR_BRANCH_MM = 20.0
@@ -44,11 +45,14 @@ LCX_HABIT = Habit(0.7, 0.8, 0.5, 1.0, (0.34, -0.85, -0.42))
 RCA_HABIT = Habit(0.7, 0.8, 1.0, 0.8, (0.0, -0.8, -0.6))
 BRANCH_HABIT = Habit(1.0, 0.8, 1.0, 0.0)
 
-ACUTE_MARGIN_DIRECTION = (0.707, 0.0, -0.707)
-"""The acute margin is the point of the right coronary artery farthest to the right and below."""
+ACUTE_MARGIN_DIRECTION = (0.64, 0.24, -0.73)
+"""The acute margin is the point of the right coronary artery farthest to the right, below and a little to the front."""
 
-CRUX_RIGHT_MM, CRUX_BELOW_MM = 0.0, 35.0
+CRUX_RIGHT_MM, CRUX_BELOW_MM = -20.0, 35.0
 """A circumflex artery is near the crux when it has come back this far to the right of, and below, its beginning."""
+
+CRUX_LEFT_OF_MARGIN_MM = 25.0
+"""A right coronary artery reaches the crux when it ends behind its ostium and this far to the left of the margin."""
 
 APEXWARD = (-0.30, 0.81, -0.51)
 """Where the posterior descending artery leads, against the posterolateral branch."""
@@ -56,10 +60,9 @@ APEXWARD = (-0.30, 0.81, -0.51)
 
 @dataclass
 class Naming:
-    """Named courses, parents before children, with dominance and flags of the tree."""
+    """Named courses, parents before children, and flags of the tree."""
 
     courses: list[Course] = field(default_factory=list)
-    dominance: str = "unknown"
     flags: list[str] = field(default_factory=list)
 
 
@@ -83,15 +86,14 @@ def name_courses(tree: SectionTree) -> Naming:
             tree.sections[stem].children.remove(branch)
         if root != [branch]:
             left.append([s for s in root if s != branch])
-    unnamed = _name_left(tree, left, naming, roles) + _name_right(tree, right, naming, roles)
+    # Where the right coronary artery supplies the crux, the left circumflex artery has no posterior descending branch.
+    crux_free = not (right and _reaches_crux(tree, right[0]))
+    unnamed = _name_left(tree, left, naming, roles, crux_free) + _name_right(tree, right, naming, roles)
     for root in unnamed:
         if root:
             naming.courses.append(_attached(tree, naming, tree.follow(root[0], BRANCH_HABIT), "branch"))
     _name_side_branches(tree, naming, roles)
     naming.courses = _renamed_duplicates(naming.courses)
-    names = [(c.name, c.parent.name if c.parent else "") for c in naming.courses]
-    from_right, from_left = ("PDA", "RCA") in names, ("PDA", "LCX") in names
-    naming.dominance = {(1, 0): "right", (0, 1): "left", (1, 1): "balanced"}.get((from_right, from_left), "unknown")
     return naming
 
 
@@ -122,7 +124,19 @@ def _attached(tree: SectionTree, naming: Naming, sections: list[int], name: str)
     return Course(sections, None, name)
 
 
-def _name_left(tree: SectionTree, roots: list[list[int]], naming: Naming, roles: dict[int, str]) -> list[list[int]]:
+def _reaches_crux(tree: SectionTree, root: list[int]) -> bool:
+    """Whether a right coronary artery leads past the acute margin to the crux of the heart."""
+    nodes = tree.nodes(tree.follow(max(root, key=lambda s: tree.longest[s]), RCA_HABIT))
+    points = tree.ras[nodes]
+    margin = int(np.argmax(points @ np.array(ACUTE_MARGIN_DIRECTION)))
+    beyond = points[margin:]
+    reached = (beyond[:, 0] < points[margin, 0] - CRUX_LEFT_OF_MARGIN_MM) & (beyond[:, 1] < points[0, 1])
+    return bool(reached.any())
+
+
+def _name_left(
+    tree: SectionTree, roots: list[list[int]], naming: Naming, roles: dict[int, str], crux_free: bool
+) -> list[list[int]]:
     """Name left main, LAD, LCX and ramus; return the roots that got no name."""
     if not roots:
         naming.flags.append("left_not_found")
@@ -130,7 +144,7 @@ def _name_left(tree: SectionTree, roots: list[list[int]], naming: Naming, roles:
     for root in roots:
         divided = _divide(tree, root)
         if divided is not None and not _has_own_ostia(tree, divided[1], [r for r in roots if r is not root]):
-            _name_divided_left(tree, *divided, naming, roles)
+            _name_divided_left(tree, *divided, naming, roles, crux_free)
             return [r for r in roots if r is not root]
     naming.flags.append("no_left_main")
     anterior = {id(r): float(tree.direction(r, 5.0, 60.0)[1]) for r in roots}
@@ -199,7 +213,12 @@ def _anterior(tree: SectionTree, daughter: list[int]) -> float:
 
 
 def _name_divided_left(
-    tree: SectionTree, stem: list[int], daughters: list[list[int]], naming: Naming, roles: dict[int, str]
+    tree: SectionTree,
+    stem: list[int],
+    daughters: list[list[int]],
+    naming: Naming,
+    roles: dict[int, str],
+    crux_free: bool,
 ) -> None:
     """Name a left tree by its stem and major daughters: foremost the LAD, hindmost the LCX, between them the ramus."""
     daughters = sorted(daughters, key=lambda d: -_anterior(tree, d))
@@ -219,7 +238,8 @@ def _name_divided_left(
         right, _, above = tree.ras[tree.sections[circumflex[n]].nodes[-1]] - fork
         return bool(right > CRUX_RIGHT_MM and above < -CRUX_BELOW_MM)
 
-    circumflex = _cut_at_crux(tree, circumflex, near_crux, roles)
+    if crux_free:
+        circumflex = _cut_at_crux(tree, circumflex, near_crux, lambda c: _direction(tree, c)[0], roles)
     naming.courses.append(Course(circumflex, left_main, "LCX"))
     for daughter in daughters[1:-1]:
         roles[daughter[0]] = roles[daughter[-1]] = "RI"
@@ -237,20 +257,29 @@ def _name_right(tree: SectionTree, roots: list[list[int]], naming: Naming, roles
     margin = int(nodes[np.argmax(tree.ras[nodes] @ np.array(ACUTE_MARGIN_DIRECTION))])
     beyond = next(n for n, s in enumerate(course) if margin in tree.sections[s].nodes)
     course = _cut_at_crux(
-        tree, course, lambda n: n >= beyond and tree.ras[tree.sections[course[n]].nodes[-1]][1] < ostium[1], roles
+        tree,
+        course,
+        lambda n: n >= beyond and tree.ras[tree.sections[course[n]].nodes[-1]][1] < ostium[1],
+        lambda c: float(_direction(tree, c) @ np.array(APEXWARD)),
+        roles,
     )
     naming.courses.append(_attached(tree, naming, course, "RCA"))
     return roots[1:]
 
 
 def _cut_at_crux(
-    tree: SectionTree, course: list[int], near_crux: Callable[[int], bool], roles: dict[int, str]
+    tree: SectionTree,
+    course: list[int],
+    near_crux: Callable[[int], bool],
+    descending: Callable[[int], float],
+    roles: dict[int, str],
 ) -> list[int]:
     """Return a right or circumflex artery up to where it gives the PDA, and give PDA and PLB their roles.
 
     Among the forks at the ends of the sections for which `near_crux` holds, it is the last with a side branch that
-    leads more toward the apex than the rest; where all side branches lead backward, the vessel itself turns into the
-    PDA at the last fork. Without such a fork the course stays whole.
+    is more `descending` than the rest; where none is, the vessel itself turns into the PDA at the last fork. Without
+    such a fork the course stays whole. From the right, the PDA is the daughter that leads to the apex; from the left,
+    the one that leads farther to the right, to the groove between the ventricles.
     """
     fork: tuple[int, int] | None = None
     for position in range(len(course) - 2, -1, -1):
@@ -258,22 +287,23 @@ def _cut_at_crux(
         sides = [c for c in tree.sections[course[position]].children if c != continuation and _is_branch(tree, c)]
         if not sides or not _is_branch(tree, continuation) or not near_crux(position):
             continue
-        side = max(sides, key=lambda c: _apexward(tree, c))
-        if _apexward(tree, side) > _apexward(tree, continuation):
+        side = max(sides, key=descending)
+        if descending(side) > descending(continuation):
             fork = position, side
             break
         fork = fork or (position, continuation)
     if fork is None:
         return course
-    position, descending = fork
+    position, chosen = fork
     for child in tree.sections[course[position]].children:
         if child == course[position + 1] or _is_branch(tree, child):
-            roles[child] = "PDA" if child == descending else "PLB"
+            roles[child] = "PDA" if child == chosen else "PLB"
     return course[: position + 1]
 
 
-def _apexward(tree: SectionTree, index: int) -> float:
-    return float(tree.direction([index], 5.0, 35.0) @ np.array(APEXWARD))
+def _direction(tree: SectionTree, index: int) -> np.ndarray:
+    """Return where a branch at the crux leads."""
+    return tree.direction([index], 5.0, 35.0)
 
 
 def _is_branch(tree: SectionTree, index: int) -> bool:
@@ -302,20 +332,28 @@ def _name_side_branches(tree: SectionTree, naming: Naming, roles: dict[int, str]
 
 
 def _branch_name(tree: SectionTree, parent: Course, child: int) -> str:
-    """Return the kind of a side branch by its parent: D or S of the LAD, OM, AM, or that of the parent."""
+    """Return the kind of a side branch by its parent: D or S of the LAD, OM, AM; empty for a branch of a branch."""
     if parent.name == "LAD":
         direction = tree.direction([child], 3.0, 25.0)
         septal = direction[0] > 0 and tree.longest[child] < LONGEST_SEPTAL_MM
         return "S" if septal else "D"
-    return {"LCX": "OM", "RCA": "AM", "LM": "branch"}.get(parent.name, parent.name)
+    return {"LCX": "OM", "RCA": "AM", "LM": "branch"}.get(parent.name, "")
 
 
 def _renamed_duplicates(courses: list[Course]) -> list[Course]:
-    """Number the names that repeat: D, S, OM, AM and branch from 1, others (PLB, PLB2) from the second on."""
+    """Number the names that repeat: D, S, OM, AM and branch from 1, others (PLB, PLB2) from the second on.
+
+    A branch of a branch is called after it: D1a, D1b.
+    """
     counts: dict[str, int] = {}
+    used: set[str] = set()
     for course in courses:
         kind = course.name
-        counts[kind] = counts.get(kind, 0) + 1
-        if kind in ("D", "S", "OM", "AM", "branch") or counts[kind] > 1:
-            course.name = f"{kind}{counts[kind]}"
+        if kind == "":
+            course.name = branch_name(course.parent.name if course.parent else "branch", used)
+        else:
+            counts[kind] = counts.get(kind, 0) + 1
+            if kind in ("D", "S", "OM", "AM", "branch") or counts[kind] > 1:
+                course.name = f"{kind}{counts[kind]}"
+        used.add(course.name)
     return courses

@@ -1,6 +1,8 @@
 """Ostia: lumen voxels near the aorta come in, one starting point on the aortic surface per coronary tree goes out.
 
-An ostium is a cluster of lumen voxels that touch the aorta. A vessel that runs along the aorta may touch it again: a
+Where a network has marked ostia, a mark tells which of several contacts of a tree with the aorta is its origin, and
+where a tree begins that does not reach the aorta. Otherwise an ostium is a cluster of lumen voxels that touch the
+aorta; where a vessel begins along the aorta, it is the end of the cluster. A vessel may touch the aorta again: a
 further cluster of the same piece of lumen counts only when the way to it through the lumen is long and roundabout, as
 between left and right trees that meet far from the aorta. Left or right is decided later, from the course.
 """
@@ -10,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import arc_length
+from ..study import LumenSegmentation
 from .gaps import SHORT_GAP_MM, extents_mm
 from .grid import LumenGrid
-from .paths import LumenGraph, components, reach, trace_sections
+from .paths import LumenGraph, components, length_matrix, reach, trace_sections
 
 SMALLEST_TREE_MM = 10.0
 """Pieces of lumen of a smaller extent are no coronary tree."""
@@ -25,6 +28,13 @@ LARGE_PIECE_MM = 30.0
 """Without contact to an aorta, only pieces of at least this extent get an estimated ostium."""
 
 
+LEAST_SCORE = 0.3
+"""Marks of a network with a lower score are none."""
+
+MARK_REACH_MM = 5.0
+"""A mark belongs to the lumen within this distance."""
+
+
 @dataclass(frozen=True, eq=False)
 class Ostium:
     """Where a tree begins: a row of the grid and the position in RAS on the surface of the aorta."""
@@ -34,23 +44,45 @@ class Ostium:
     flags: tuple[str, ...] = ()
 
 
-def find_ostia(grid: LumenGrid, graph: LumenGraph, component: np.ndarray) -> list[Ostium]:
-    """Return the ostia of all pieces of lumen that reach the aorta; pieces that do not are left out."""
-    if grid.aorta is None:
-        return []
+def find_ostia(grid: LumenGrid, graph: LumenGraph, component: np.ndarray, marks: np.ndarray) -> list[Ostium]:
+    """Return the ostia of all pieces of lumen that reach the aorta or a mark; pieces that do not are left out.
+
+    `marks` (N, 3) are the places in RAS where a network sees an ostium, the surest first (`ostium_marks`).
+    """
     extents = extents_mm(grid, component)
-    touching = np.flatnonzero(grid.aorta_distance <= max(1.0, 1.8 * grid.voxel_mm))
     ostia: list[Ostium] = []
-    touched = np.unique(component[touching])
-    for piece in touched[extents[touched] >= SMALLEST_TREE_MM]:
-        ostia += _contacts(grid, graph, touching[component[touching] == piece])
+    begun: np.ndarray = np.zeros(0, dtype=component.dtype)
+    if grid.aorta is not None:
+        touching = np.flatnonzero(grid.aorta_distance <= max(1.0, 1.8 * grid.voxel_mm))
+        begun = np.unique(component[touching])
+        for piece in begun[extents[begun] >= SMALLEST_TREE_MM]:
+            ostia += _contacts(grid, graph, touching[component[touching] == piece], marks)
+    for mark in marks:
+        distance = np.linalg.norm(grid.ras - mark, axis=1)
+        node = int(np.argmin(distance))
+        if distance[node] <= MARK_REACH_MM and component[node] not in begun:
+            begun = np.append(begun, component[node])
+            if extents[component[node]] >= SMALLEST_TREE_MM:
+                ostia.append(Ostium(node, np.asarray(mark, dtype=np.float64)))
     near = np.flatnonzero(grid.aorta_distance <= SHORT_GAP_MM)
-    for piece in np.setdiff1d(np.unique(component[near]), touched):
+    for piece in np.setdiff1d(np.unique(component[near]), begun):
         members = near[component[near] == piece]
         if extents[piece] >= SMALLEST_TREE_MM:
-            node = members[np.argmin(grid.aorta_distance[members])]
+            node = int(members[np.argmin(grid.aorta_distance[members])])
             ostia.append(_ostium(grid, np.array([node]), ("ostium_gap",)))
     return ostia
+
+
+def ostium_marks(segmentation: LumenSegmentation) -> np.ndarray:
+    """Return the places (N, 3) in RAS where the network sees an ostium, the surest first; none without a network."""
+    if segmentation.ostia_ras is None:
+        return np.zeros((0, 3))
+    marks = np.asarray(segmentation.ostia_ras, dtype=np.float64).reshape(-1, 3)
+    if segmentation.ostia_scores is None:
+        return marks
+    scores = np.asarray(segmentation.ostia_scores, dtype=np.float64)
+    order = np.argsort(-scores, kind="stable")
+    return marks[order[scores[order] >= LEAST_SCORE]]
 
 
 def estimate_ostia(grid: LumenGrid, graph: LumenGraph, component: np.ndarray, pieces: np.ndarray) -> list[Ostium]:
@@ -76,14 +108,19 @@ def _thickness(grid: LumenGrid, nodes: np.ndarray) -> float:
     return float(grid.depth[near].mean())
 
 
-def _contacts(grid: LumenGrid, graph: LumenGraph, touching: np.ndarray) -> list[Ostium]:
-    """Return the ostia of one piece of lumen, given its voxels that touch the aorta."""
+def _contacts(grid: LumenGrid, graph: LumenGraph, touching: np.ndarray, marks: np.ndarray) -> list[Ostium]:
+    """Return the ostia of one piece of lumen, given its voxels that touch the aorta: marked ones before wide ones."""
     cluster = _clusters(grid, graph, touching)
     clusters = [touching[cluster == c] for c in np.unique(cluster)]
-    clusters.sort(key=lambda nodes: (-round(float(grid.depth[nodes].max()), 3), int(nodes[0])))
-    ostia = [_ostium(grid, clusters[0])]
+
+    def rank(nodes: np.ndarray) -> tuple[bool, float, int]:
+        marked = any(np.linalg.norm(grid.ras[nodes] - mark, axis=1).min() <= MARK_REACH_MM for mark in marks)
+        return not marked, -round(float(grid.depth[nodes].max()), 3), int(nodes[0])
+
+    clusters.sort(key=rank)
+    ostia = [_ostium(grid, _mouth(grid, graph, clusters[0]))]
     for nodes in clusters[1:]:
-        candidate = _ostium(grid, nodes)
+        candidate = _ostium(grid, _mouth(grid, graph, nodes))
         nearby = reach(grid, graph, np.array([candidate.node]), limit_mm=SECOND_OSTIUM_PATH_MM)
         if np.isfinite(nearby.cost[[o.node for o in ostia]]).any():
             continue
@@ -94,6 +131,20 @@ def _contacts(grid: LumenGrid, graph: LumenGraph, touching: np.ndarray) -> list[
     if len(ostia) > 1:
         ostia = [Ostium(o.node, o.point_ras, (*o.flags, "trees_touch")) for o in ostia]
     return ostia
+
+
+def _mouth(grid: LumenGrid, graph: LumenGraph, nodes: np.ndarray) -> np.ndarray:
+    """Return the part of a contact with the aorta where the vessel begins: the end away from the rest of the lumen."""
+    from scipy.sparse.csgraph import dijkstra
+
+    width = 2.0 * float(grid.depth[nodes].max())
+    if np.linalg.norm(np.ptp(grid.ras[nodes], axis=0)) <= 2.0 * width:
+        return nodes
+    matrix = length_matrix(grid, graph)
+    from_contact = dijkstra(matrix, directed=False, indices=nodes, min_only=True)
+    far = int(np.argmax(np.where(np.isfinite(from_contact), from_contact, -1.0)))
+    along = dijkstra(matrix, directed=False, indices=far)[nodes]
+    return nodes[along >= along.max() - width]
 
 
 def _clusters(grid: LumenGrid, graph: LumenGraph, touching: np.ndarray) -> np.ndarray:

@@ -18,6 +18,9 @@ from .grid import LumenGrid, neighbor_pairs
 CENTERING_OFFSET_MM = 0.1
 """Added to the depth in the cost 1 / (depth + offset)^2, to keep it finite at the wall."""
 
+LEAST_FRACTION = 0.1
+"""Least lumen fraction in the cost: what is hardly lumen costs a hundred times as much as what is all lumen."""
+
 TUBE_SCALE, TUBE_MARGIN_MM = 1.5, 1.5
 """A path explains the voxels within 1.5 times the depth plus 1.5 mm."""
 
@@ -65,13 +68,15 @@ def lumen_graph(grid: LumenGrid) -> LumenGraph:
     """Return the graph of the 26-neighborhood of the lumen voxels."""
     first, second = neighbor_pairs(grid)
     length = np.round(np.linalg.norm(grid.ras[first] - grid.ras[second], axis=1), 5)
-    cost = 0.5 * length * (voxel_cost(grid.depth)[first] + voxel_cost(grid.depth)[second])
+    cost_per_mm = voxel_cost(grid.depth, grid.fraction)
+    cost = 0.5 * length * (cost_per_mm[first] + cost_per_mm[second])
     return LumenGraph(first, second, length, cost, np.zeros(len(first), dtype=bool))
 
 
-def voxel_cost(depth_mm: np.ndarray) -> np.ndarray:
-    """Return the cost per mm of a path at the given depth."""
-    return 1.0 / (depth_mm + CENTERING_OFFSET_MM) ** 2
+def voxel_cost(depth_mm: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    """Return the cost per mm of a path where the lumen has a depth and the network sees a fraction of lumen."""
+    seen = np.clip(fraction, LEAST_FRACTION, 1.0)
+    return 1.0 / ((depth_mm + CENTERING_OFFSET_MM) * seen) ** 2
 
 
 def components(grid: LumenGrid, graph: LumenGraph) -> np.ndarray:

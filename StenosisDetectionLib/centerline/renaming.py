@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from ..anatomy import BRANCH_KINDS
+from ..anatomy import BRANCH_KINDS, branch_name
 from ..errors import InputError
 from ..study import Vessel, VesselTree
 from .segments import dominance_of, with_segments
@@ -74,12 +74,3 @@ def _named_after(vessel: Vessel) -> bool:
     """Whether a branch is named after the vessel it leaves."""
     kinds = BRANCH_KINDS.get(str(vessel.parent), ())
     return vessel.name.rstrip("0123456789") in kinds or vessel.name.startswith(str(vessel.parent))
-
-
-def branch_name(parent: str, used: set[str]) -> str:
-    """Return the first free name of a branch of a vessel: D1, D2 ... of the LAD, D1a, D1b ... of D1."""
-    kind = BRANCH_KINDS.get(parent, ("",))[0]
-    if kind:
-        return next(f"{kind}{n}" for n in range(1, len(used) + 2) if f"{kind}{n}" not in used)
-    suffixes = [*"abcdefghijklmnopqrstuvwxyz", *(f"z{n}" for n in range(1, len(used) + 2))]
-    return next(parent + suffix for suffix in suffixes if parent + suffix not in used)

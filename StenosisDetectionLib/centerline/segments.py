@@ -16,6 +16,12 @@ from .naming import ACUTE_MARGIN_DIRECTION
 SEEN, LANDMARK, GUESSED = 0.9, 0.6, 0.3
 """Confidence of a segment with boundaries at forks, at a landmark of the course, and without either."""
 
+PROXIMAL_LAD, PROXIMAL_LCX = 0.25, 0.4
+"""Part of the LAD and LCX that is proximal where no branch tells: 25 to 35 mm, as far as the first one usually is."""
+
+EARLIEST_MARGIN, LATEST_MARGIN = 0.2, 0.9
+"""The acute margin lies between these parts of the right coronary artery."""
+
 WHOLE_VESSELS = {"LM": 5, "D1": 9, "D2": 10, "OM1": 12, "OM2": 14, "RI": 17}
 """Vessels that are one segment, with its number."""
 
@@ -43,16 +49,16 @@ def _segments(vessel: Vessel, branches: list[Vessel]) -> tuple[VesselSegment, ..
         return _cut(vessel, [(number, end, LANDMARK)])
     if vessel.name == "LAD":
         first = _first_branch(branches, ("D", "S"))
-        proximal, confidence = (end / 3, GUESSED) if first is None else (first, SEEN)
+        proximal, confidence = (PROXIMAL_LAD * end, GUESSED) if first is None else (first, SEEN)
         middle = (proximal + end) / 2
         return _cut(vessel, [(6, proximal, confidence), (7, middle, min(confidence, LANDMARK)), (8, end, LANDMARK)])
     if vessel.name == "LCX":
         first = _first_branch(branches, ("OM",))
-        proximal, confidence = (end / 2, GUESSED) if first is None else (first, SEEN)
+        proximal, confidence = (PROXIMAL_LCX * end, GUESSED) if first is None else (first, SEEN)
         return _cut(vessel, [(11, proximal, confidence), (13, end, confidence)])
     if vessel.name == "RCA":
         position = int(np.argmax(vessel.points_ras @ np.array(ACUTE_MARGIN_DIRECTION)))
-        margin = float(vessel.distance_mm[position])
+        margin = float(np.clip(vessel.distance_mm[position], EARLIEST_MARGIN * end, LATEST_MARGIN * end))
         divides = any(b.name == "PDA" for b in branches)
         return _cut(
             vessel,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..geometry import arc_length
 from ..study import CENTERLINE_SPACING_MM
-from .frames import rotation_minimizing_frames
+from .frames import perpendicular_vectors, unit_tangents
 from .grid import LumenGrid, wall_radius
 
 PATH_STEP_MM = 0.4
@@ -120,12 +120,14 @@ def _centroid_shift(grid: LumenGrid, points: np.ndarray) -> np.ndarray:
     """Return the in-plane vectors from the points to the depth-weighted centroids of disks of 1.25 radii."""
     from scipy.ndimage import map_coordinates
 
-    frames = rotation_minimizing_frames(points)
+    tangents = unit_tangents(points)
+    first = perpendicular_vectors(tangents)
+    plane = np.stack([first, np.cross(tangents, first)], axis=1)
     angles = np.arange(_RING_DIRECTIONS) * 2.0 * np.pi / _RING_DIRECTIONS
     disk = np.concatenate([r * np.stack([np.cos(angles), np.sin(angles)], axis=1) for r in _RING_RADII])
     area = np.repeat(_RING_RADII, _RING_DIRECTIONS)
     radius = np.maximum(grid.wall.query(points)[0], grid.voxel_mm)
-    offsets = radius[:, None, None] * np.einsum("mc,ncd->nmd", disk, frames[:, 1:])
+    offsets = radius[:, None, None] * np.einsum("mc,ncd->nmd", disk, plane)
     samples = (points[:, None] + offsets).reshape(-1, 3)
     ijk = np.linalg.solve(grid.ijk_to_ras[:3, :3], (samples - grid.ijk_to_ras[:3, 3]).T)
     depth = map_coordinates(grid.depth_map, ijk[::-1], order=1).reshape(len(points), -1)

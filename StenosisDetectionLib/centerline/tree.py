@@ -4,15 +4,19 @@ import numpy as np
 
 from ..geometry import spacing_of
 from ..progress import StageReport, no_report
-from ..study import CENTERLINE_SPACING_MM, LumenSegmentation, Vessel, VesselTree
+from ..study import CENTERLINE_SPACING_MM, CTVolume, LumenSegmentation, Vessel, VesselTree
 from .courses import Course, SectionTree, joined_nodes
+from .crux import end_at_crux
 from .gaps import bridge_gaps
 from .grid import LumenGrid, build_grid, wall_radius
+from .loops import looped_sections
 from .naming import name_courses
-from .ostia import Ostium, estimate_ostia, find_ostia
+from .orientation import orientation_doubtful
+from .ostia import Ostium, estimate_ostia, find_ostia, ostium_marks
 from .paths import Section, components, lumen_graph, reach, trace_sections
-from .segments import with_segments
+from .segments import dominance_of, with_segments
 from .smoothing import center_path, path_radius, smooth_path, straighten_tip
+from .surroundings import with_surroundings
 
 LARGEST_LUMEN_ML = 150.0
 """Coronary lumen is 2 to 15 ml; a mask this large holds heart chambers or the aorta."""
@@ -21,15 +25,22 @@ ESTIMATED_OSTIUM_GAP_MM = 15.0
 """Where an aorta is known, an ostium is estimated only this close to it."""
 
 
-def extract_tree(segmentation: LumenSegmentation, report: StageReport = no_report) -> VesselTree:
+def extract_tree(
+    segmentation: LumenSegmentation, report: StageReport = no_report, volume: CTVolume | None = None
+) -> VesselTree:
     """Return the named coronary tree of a lumen segmentation on any grid.
 
-    Minimal paths under a centering cost from the ostia on the aorta (TEASAR), centered, smoothed and resampled.
+    Minimal paths under a centering cost from the ostia on the aorta (TEASAR), centered, smoothed and resampled. Where
+    the segmentation tells lumen fraction and ostia as a network sees them, they guide the paths. `volume` is the CT,
+    whose grid tells what lies outside of the field of view.
 
     Flags of the tree: `no_lumen`, `lumen_too_large` and `no_vessel` come with an empty tree; `ostium_estimated`
     (no aorta), `pieces_without_ostium` (lumen that is connected to no ostium and left out), `left_not_found`,
-    `right_not_found`, `no_left_main`, `separate_left_ostia`, `common_ostium` (of left and right), `trees_touch`.
-    Flags of a vessel: `bridged` (crosses a gap of the mask), `ostium_gap`, `ostium_estimated`, `trees_touch`.
+    `right_not_found` or, outside of the field of view, `left_not_imaged`, `right_not_imaged`; `no_left_main`,
+    `separate_left_ostia`, `common_ostium` (of left and right), `one_sinus` (both ostia), `trees_touch`,
+    `orientation_doubtful` (the anatomy looks mirrored or turned), `dominance_inferred`.
+    Flags of a vessel: `bridged` (crosses a gap of the mask), `loop_cut` (beside it a loop of the lumen was broken),
+    `ostium_gap`, `ostium_estimated`, `trees_touch`, `leaves_field_of_view`.
     """
     report(0.0, "reading the lumen mask")
     voxels = int(np.count_nonzero(segmentation.lumen))
@@ -44,7 +55,7 @@ def extract_tree(segmentation: LumenSegmentation, report: StageReport = no_repor
     graph = lumen_graph(grid)
     component = components(grid, graph)
     report(0.3, "finding the ostia")
-    ostia = find_ostia(grid, graph, component)
+    ostia = find_ostia(grid, graph, component, ostium_marks(segmentation))
     rooted = {int(component[o.node]) for o in ostia}
     graph, rooted = bridge_gaps(grid, graph, component, rooted)
     lost = np.setdiff1d(np.unique(component), list(rooted))
@@ -59,9 +70,17 @@ def extract_tree(segmentation: LumenSegmentation, report: StageReport = no_repor
     sections = trace_sections(grid, graph, paths, lambda f, m: report(0.5 + 0.2 * f, m))
     if not sections:
         return VesselTree((), flags=("no_vessel",))
-    naming = name_courses(SectionTree(grid.ras, grid.depth, sections, lambda nodes: wall_radius(grid, grid.ras[nodes])))
+    section_tree = SectionTree(grid.ras, grid.depth, sections, lambda nodes: wall_radius(grid, grid.ras[nodes]))
+    doubtful = orientation_doubtful(section_tree)
+    naming = name_courses(section_tree)
     if not naming.courses:
         return VesselTree((), flags=("no_vessel",))
+    if doubtful:
+        naming.flags.append("orientation_doubtful")
+    looped = looped_sections(grid, graph, sections)
+    for course in naming.courses:
+        if looped.intersection(course.sections):
+            course.flags.append("loop_cut")
     vessels: dict[str, Vessel] = {}
     for number, course in enumerate(naming.courses):
         report(0.7 + 0.3 * number / len(naming.courses), f"smoothing {course.name}")
@@ -70,7 +89,11 @@ def extract_tree(segmentation: LumenSegmentation, report: StageReport = no_repor
     flags += sorted({f for o in ostia for f in o.flags if f != "ostium_gap"})
     if _large_pieces_lost(component, rooted, len(grid.ras)):
         flags.append("pieces_without_ostium")
-    return VesselTree(with_segments(list(vessels.values())), naming.dominance, tuple(flags))
+    finished, crux_flags = end_at_crux(list(vessels.values()))
+    flags += crux_flags
+    dominance = "right" if "dominance_inferred" in crux_flags else dominance_of(finished)
+    tree = VesselTree(with_segments(finished), dominance, tuple(flags))
+    return with_surroundings(tree, grid.aorta, volume)
 
 
 def _near_aorta(grid: LumenGrid, ostia: list[Ostium]) -> list[Ostium]:
@@ -92,7 +115,7 @@ def _vessel(
     nodes = joined_nodes(sections, course.sections)
     points = grid.ras[nodes]
     flags = [*course.flags]
-    if any(sections[s].bridged for s in course.sections):
+    if any(sections[s].bridged for s in course.sections) or grid.bridged[nodes].any():
         flags.append("bridged")
     parent_name, parent_distance = None, None
     if course.parent is None:

@@ -45,6 +45,16 @@ FLAGS = {
     "ostium_gap": "the vessel begins at a distance from the aorta",
     "pieces_without_ostium": "parts of the segmentation have no way to an ostium and were left out",
     "bridged": "a gap without visible lumen was bridged: an occlusion or an artefact is possible",
+    "loop_cut": "the lumen closes a loop here, or touches another vessel: the loop was cut",
+    "leaves_field_of_view": "the vessel leaves the image: what follows was not imaged",
+    "left_not_imaged": "the left coronary artery lies outside of the image: it was not imaged",
+    "right_not_imaged": "the right coronary artery lies outside of the image: it was not imaged",
+    "one_sinus": "both coronary arteries begin in one sinus of the aorta, which is an anomaly",
+    "orientation_doubtful": "the anatomy looks mirrored or turned: check the orientation of the image and the names",
+    "dominance_inferred": "no posterior descending artery was seen; dominance is that of the artery reaching the crux",
+    "renamed": "named by a reader",
+    "edited": "drawn or changed by a reader",
+    "imported": "read from a file of centerlines",
 }
 """The flags of lesions, vessels and the study in words; any other flag is shown with its underscores as spaces."""
 

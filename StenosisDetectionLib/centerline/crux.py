@@ -1,0 +1,80 @@
+"""The crux of the heart without a fork: vessels with names come in, the right coronary artery ends at the crux.
+
+Where the right coronary artery gives no posterolateral branch it turns from the groove behind the atria into that
+between the ventricles, and is called posterior descending artery from there. The turn is where it stops leading away
+from the apex; the apex is the tip of the LAD. Lengths in mm, RAS.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..study import CENTERLINE_SPACING_MM, Vessel
+from .naming import ACUTE_MARGIN_DIRECTION, APEXWARD, CRUX_LEFT_OF_MARGIN_MM
+
+SHORTEST_DESCENDING_MM = 20.0
+"""What leads at least this far toward the apex after the turn is a posterior descending artery."""
+
+SHORTEST_LAD_MM = 60.0
+"""The tip of a shorter LAD is not near the apex."""
+
+
+def end_at_crux(vessels: list[Vessel]) -> tuple[list[Vessel], tuple[str, ...]]:
+    """Return the vessels with the PDA parted from the right coronary artery where it turns into it, and flags.
+
+    `dominance_inferred` says that no PDA was seen, but that the right coronary artery reaches the crux.
+    """
+    by_name = {v.name: v for v in vessels}
+    right = by_name.get("RCA")
+    if right is None or any(v.name.rstrip("0123456789") == "PDA" for v in vessels):
+        return vessels, ()
+    points = right.points_ras
+    margin = int(np.argmax(points @ np.array(ACUTE_MARGIN_DIRECTION)))
+    reaches = (points[:, 0] < points[margin, 0] - CRUX_LEFT_OF_MARGIN_MM) & (points[:, 1] < points[0, 1])
+    reaches[:margin] = False
+    if not reaches.any():
+        return vessels, ()
+    toward_apex = points @ _apexward(by_name.get("LAD"), points[0])
+    turn = margin + int(np.argmin(toward_apex[margin:]))
+    rest = (len(points) - 1 - turn) * CENTERLINE_SPACING_MM
+    if rest < SHORTEST_DESCENDING_MM or toward_apex[-1] - toward_apex[turn] < SHORTEST_DESCENDING_MM:
+        return vessels, ("dominance_inferred",)
+    return _parted(vessels, right, turn), ()
+
+
+def _apexward(lad: Vessel | None, right_ostium: np.ndarray) -> np.ndarray:
+    """Return the direction from the base of the heart to its apex."""
+    direction = np.array(APEXWARD)
+    if lad is not None and lad.length_mm >= SHORTEST_LAD_MM:
+        direction = lad.points_ras[-1] - 0.5 * (lad.points_ras[0] + right_ostium)
+    unit: np.ndarray = direction / np.linalg.norm(direction)
+    return unit
+
+
+def _parted(vessels: list[Vessel], right: Vessel, turn: int) -> list[Vessel]:
+    """Return the vessels with the right coronary artery cut at a point and the rest called PDA."""
+    at = float(right.distance_mm[turn])
+    trunk = replace(
+        right,
+        points_ras=right.points_ras[: turn + 1],
+        distance_mm=right.distance_mm[: turn + 1],
+        radius_mm=right.radius_mm[: turn + 1],
+    )
+    descending = Vessel(
+        name="PDA",
+        parent="RCA",
+        parent_distance_mm=at,
+        points_ras=right.points_ras[turn:],
+        distance_mm=right.distance_mm[turn:] - at,
+        radius_mm=right.radius_mm[turn:],
+        flags=right.flags,
+    )
+    result: list[Vessel] = []
+    for vessel in vessels:
+        if vessel is right:
+            result += [trunk, descending]
+        elif vessel.parent == "RCA" and vessel.parent_distance_mm is not None and vessel.parent_distance_mm > at:
+            result.append(replace(vessel, parent="PDA", parent_distance_mm=vessel.parent_distance_mm - at))
+        else:
+            result.append(vessel)
+    return result

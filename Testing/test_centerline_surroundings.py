@@ -1,0 +1,195 @@
+"""What guides and marks a tree beside its lumen: network marks, field of view, orientation, sinuses, loops, crux."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from centerline_shapes import AORTA, HEART, Tube, paint, segmentation_of
+
+from StenosisDetectionLib.centerline import extract_tree
+from StenosisDetectionLib.geometry import transform_points
+from StenosisDetectionLib.study import CTVolume, LumenSegmentation, VesselTree
+
+MAIN = {"LM", "LAD", "LCX", "RCA"}
+
+
+def without_aorta(seg: LumenSegmentation) -> LumenSegmentation:
+    return replace(seg, aorta=np.zeros_like(seg.aorta))
+
+
+@pytest.fixture(scope="module")
+def heart() -> LumenSegmentation:
+    return segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX", "D1", "OM1", "RCA", "AM1", "PDA", "PLB")])
+
+
+def test_marks_of_a_network_are_ostia_where_there_is_no_aorta(heart):
+    marks = np.array([[30.0, 30.0, 30.0], [8.5, 10.5, 0.0], [-12.5, 4.0, 0.5], [-12.0, 5.0, 1.0]])
+    seg = replace(without_aorta(heart), ostia_ras=marks, ostia_scores=np.array([0.9, 0.8, 0.7, 0.6]))
+    tree = extract_tree(seg)
+    assert {v.name for v in tree.vessels if v.parent is None} == {"LM", "RCA"}
+    assert "ostium_estimated" not in tree.flags
+    for name, mark in (("LM", marks[2]), ("RCA", marks[1])):
+        assert np.linalg.norm(tree.vessel(name).points_ras[0] - mark) < 0.1
+
+
+def test_faint_marks_are_none(heart):
+    marks = np.array([[8.5, 10.5, 0.0], [-12.5, 4.0, 0.5]])
+    seg = replace(without_aorta(heart), ostia_ras=marks, ostia_scores=np.array([0.1, 0.05]))
+    assert "ostium_estimated" in extract_tree(seg).flags
+
+
+def test_a_vessel_that_begins_along_the_aorta_begins_at_its_end():
+    along = Tube(((3, 13.2, 0), (9.5, 12.5, -1), (15.2, 8, -2), (17, 1, -3), (28, -5, -20), (38, -5, -55)), 1.7, 1.3)
+    tree = extract_tree(segmentation_of([along]))
+    assert [v.name for v in tree.vessels] == ["RCA"]
+    # The tube begins in the wall of the aorta, at the angle of its first point.
+    x, y, _ = tree.vessels[0].points_ras[0]
+    assert np.degrees(abs(np.arctan2(y, x) - np.arctan2(13.2, 3.0))) < 20
+
+
+def test_paths_keep_to_where_the_network_sees_lumen():
+    # A short cut through a bright neighbor that the network hardly believes in.
+    u_turn = Tube(((10, 10, 0), (30, 20, -10), (40, 20, -40), (30, 20, -70), (10, 10, -80)), 1.5, 1.5)
+    cut = Tube(((30, 20, -10), (28, 19, -40), (30, 20, -70)), 1.5, 1.5)
+    seg = segmentation_of([u_turn, cut])
+    sure = segmentation_of([u_turn]).lumen
+    probability = np.where(sure, 1.0, np.where(seg.lumen, 0.15, 0.0)).astype(np.float16)
+    for guided, expected in ((seg, 28.0), (replace(seg, probability=probability), 40.0)):
+        vessel = extract_tree(guided).vessel("RCA")
+        middle = vessel.points_ras[np.argmin(np.abs(vessel.points_ras[:, 2] + 40))]
+        assert middle[0] == pytest.approx(expected, abs=1.5)
+
+
+def test_voxels_that_only_join_parts_mark_the_vessel(heart):
+    bridged = np.zeros_like(heart.lumen)
+    ijk = np.rint(transform_points(np.linalg.inv(heart.ijk_to_ras), HEART["LAD"].points()[200:215])).astype(int)
+    bridged[ijk[:, 2], ijk[:, 1], ijk[:, 0]] = True
+    tree = extract_tree(replace(heart, bridged=bridged))
+    assert [v.name for v in tree.vessels if "bridged" in v.flags] == ["LAD"]
+
+
+def volume_over(low: tuple[float, float, float], high: tuple[float, float, float]) -> CTVolume:
+    matrix = np.diag([2.0, 2.0, 2.0, 1.0])
+    matrix[:3, 3] = low
+    size = (np.subtract(high, low) / 2.0).astype(int) + 1
+    return CTVolume(np.zeros(size[::-1], np.float32), matrix)
+
+
+def test_what_lies_outside_of_the_image_is_not_imaged():
+    seg = segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX")])
+    whole = volume_over((-90, -80, -130), (90, 90, 60))
+    assert "right_not_found" in extract_tree(seg, volume=whole).flags
+    cut = extract_tree(seg, volume=volume_over((-90, -80, -90), (4, 90, 60)))
+    assert "right_not_imaged" in cut.flags and "right_not_found" not in cut.flags
+    assert "right_not_found" in extract_tree(seg).flags
+
+
+def test_a_vessel_cut_off_by_the_border_says_so():
+    border = -60.0
+    seg = segmentation_of([HEART["RCA"]])
+    below = np.arange(seg.lumen.shape[0]) * seg.ijk_to_ras[2, 2] + seg.ijk_to_ras[2, 3] < border
+    lumen = seg.lumen.copy()
+    lumen[below] = False
+    seg = replace(seg, lumen=lumen)
+    assert (
+        "leaves_field_of_view"
+        in extract_tree(seg, volume=volume_over((-90, -80, border), (90, 90, 60))).vessels[0].flags
+    )
+    assert extract_tree(seg, volume=volume_over((-90, -80, -100), (90, 90, 60))).vessels[0].flags == ()
+
+
+@pytest.mark.parametrize("signs", [(-1, 1, 1), (-1, -1, 1), (1, -1, -1), (1, -1, 1)])
+def test_a_mirrored_or_turned_heart_is_doubted(heart, signs):
+    turned = replace(heart, ijk_to_ras=np.diag([*map(float, signs), 1.0]) @ heart.ijk_to_ras)
+    assert "orientation_doubtful" in extract_tree(turned).flags
+
+
+def test_the_heart_as_it_is_is_not_doubted(heart):
+    assert extract_tree(heart).flags == ()
+
+
+def test_both_ostia_in_one_sinus_are_told():
+    rca = Tube(
+        ((-8, 10.5, 0), (-6, 17, 0), (8, 20, -3), (20, 28, -8), (36, 30, -35), (38, 12, -65), (5, -35, -75)), 2, 1
+    )
+    tree = extract_tree(segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX")] + [rca]))
+    assert "one_sinus" in tree.flags and {v.name for v in tree.vessels} == MAIN
+
+
+def test_a_cut_loop_is_marked(heart):
+    # A bridge from the middle of OM1 back to the LCX closes a loop; nothing else does.
+    loop = Tube(((-68, -12, -55), (-60, -35, -50), (-45, -48, -45)), 1.0, 1.0)
+    lumen = heart.lumen.copy()
+    paint(lumen, heart.ijk_to_ras, loop.points()[::2], np.full(len(loop.points()[::2]), 1.0))
+    tree = extract_tree(replace(heart, lumen=lumen & ~heart.aorta))
+    assert {"LCX", "OM1"} & {v.name for v in tree.vessels if "loop_cut" in v.flags}
+    assert not {"LM", "RCA", "PDA", "LAD"} & {v.name for v in tree.vessels if "loop_cut" in v.flags}
+    assert not any("loop_cut" in v.flags for v in extract_tree(heart).vessels)
+
+
+def test_a_right_artery_without_posterolateral_branch_ends_at_the_crux():
+    whole = Tube((*HEART["RCA"].control, (-10, -10, -88), (-30, 20, -97)), 2.0, 1.0)
+    tree = extract_tree(segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX")] + [whole]))
+    assert {v.name: v.parent for v in tree.vessels} == {
+        "LM": None, "LAD": "LM", "LCX": "LM", "RCA": None, "PDA": "RCA",
+    }  # fmt: skip
+    assert tree.dominance == "right" and [s.number for s in tree.vessel("PDA").segments] == [4]
+    crux = tree.vessel("PDA").points_ras[0]
+    assert np.linalg.norm(crux - np.array([5, -35, -75])) < 8
+    np.testing.assert_array_equal(crux, tree.vessel("RCA").points_ras[-1])
+
+
+def test_dominance_is_inferred_where_the_right_artery_only_reaches_the_crux():
+    tree = extract_tree(segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX", "RCA")]))
+    assert tree.dominance == "right" and "dominance_inferred" in tree.flags
+
+
+def test_branches_of_branches_are_called_after_them():
+    twig = Tube(((-60, 25, -30), (-75, 15, -40), (-80, 5, -50)), 1.0, 0.9)
+    tree = extract_tree(segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX", "D1", "RCA")] + [twig]))
+    assert tree.vessel("D1a").parent == "D1" or tree.vessel("D1").parent == "LAD"
+    assert {v.name for v in tree.vessels} == MAIN | {"D1", "D1a"}
+
+
+def two_patients() -> LumenSegmentation:
+    shift = np.array([190.0, 0.0, 0.0])
+    tubes = [HEART[n] for n in ("LM", "LAD", "LCX", "RCA")]
+    moved = [Tube(tuple(tuple(np.add(p, shift)) for p in t.control), t.start_radius, t.end_radius) for t in tubes]
+    return segmentation_of(tubes + moved)
+
+
+def solid_heart() -> LumenSegmentation:
+    seg = segmentation_of([HEART["RCA"]])
+    ijk = np.stack(np.meshgrid(*[np.arange(n) for n in seg.lumen.shape[::-1]], indexing="ij"), axis=-1)
+    ras = transform_points(seg.ijk_to_ras, ijk).transpose(2, 1, 0, 3)
+    return replace(seg, lumen=(np.linalg.norm(ras - [20.0, 5.0, -45.0], axis=-1) < 34.0) & ~seg.aorta)
+
+
+def torus() -> LumenSegmentation:
+    angle = np.linspace(0, 2 * np.pi, 600)
+    ring = np.stack([30 + 25 * np.cos(angle), 25 * np.sin(angle), np.zeros_like(angle)], axis=1)
+    seg = without_aorta(segmentation_of([Tube(((0, -28, -8), (60, 28, 8)), 0.1, 0.1)]))
+    lumen = np.zeros_like(seg.lumen)
+    paint(lumen, seg.ijk_to_ras, ring, np.full(len(ring), 3.0))
+    return replace(seg, lumen=lumen)
+
+
+@pytest.mark.parametrize(
+    ("seg", "outcomes"),
+    [
+        (solid_heart, {"lumen_too_large", "no_vessel", "left_not_found", "no_left_main"}),
+        (torus, {"no_vessel", "ostium_estimated"}),
+        (two_patients, {"ostium_estimated", "pieces_without_ostium", "several_hearts"}),
+    ],
+)
+def test_lumens_that_are_no_coronary_tree_have_a_named_outcome(seg, outcomes):
+    tree: VesselTree = extract_tree(seg())
+    assert outcomes & set(tree.flags), tree.flags
+    for vessel in tree.vessels:
+        assert np.isfinite(vessel.points_ras).all() and (vessel.radius_mm > 0).all()
+
+
+def test_slices_six_times_as_thick_as_pixels_still_give_the_main_vessels():
+    tree = extract_tree(segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX", "RCA")], (0.35, 0.35, 2.1)))
+    assert {v.name for v in tree.vessels} >= MAIN
+    assert AORTA[1] - 1.5 < np.hypot(*tree.vessel("RCA").points_ras[0][:2]) < AORTA[1] + 1.5
