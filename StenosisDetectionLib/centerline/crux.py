@@ -2,7 +2,7 @@
 
 Where the right coronary artery gives no posterolateral branch it turns from the groove behind the atria into that
 between the ventricles, and is called posterior descending artery from there. The turn is where it stops leading away
-from the apex; the apex is the tip of the LAD. Lengths in mm, RAS.
+from the apex. Lengths in mm, RAS.
 """
 
 from dataclasses import replace
@@ -14,9 +14,6 @@ from .naming import ACUTE_MARGIN_DIRECTION, APEXWARD, CRUX_LEFT_OF_MARGIN_MM
 
 SHORTEST_DESCENDING_MM = 20.0
 """What leads at least this far toward the apex after the turn is a posterior descending artery."""
-
-SHORTEST_LAD_MM = 60.0
-"""The tip of a shorter LAD is not near the apex."""
 
 
 def end_at_crux(vessels: list[Vessel]) -> tuple[list[Vessel], tuple[str, ...]]:
@@ -34,21 +31,12 @@ def end_at_crux(vessels: list[Vessel]) -> tuple[list[Vessel], tuple[str, ...]]:
     reaches[:margin] = False
     if not reaches.any():
         return vessels, ()
-    toward_apex = points @ _apexward(by_name.get("LAD"), points[0])
+    toward_apex = points @ np.array(APEXWARD)
     turn = margin + int(np.argmin(toward_apex[margin:]))
     rest = (len(points) - 1 - turn) * CENTERLINE_SPACING_MM
     if rest < SHORTEST_DESCENDING_MM or toward_apex[-1] - toward_apex[turn] < SHORTEST_DESCENDING_MM:
         return vessels, ("dominance_inferred",)
     return _parted(vessels, right, turn), ()
-
-
-def _apexward(lad: Vessel | None, right_ostium: np.ndarray) -> np.ndarray:
-    """Return the direction from the base of the heart to its apex."""
-    direction = np.array(APEXWARD)
-    if lad is not None and lad.length_mm >= SHORTEST_LAD_MM:
-        direction = lad.points_ras[-1] - 0.5 * (lad.points_ras[0] + right_ostium)
-    unit: np.ndarray = direction / np.linalg.norm(direction)
-    return unit
 
 
 def _parted(vessels: list[Vessel], right: Vessel, turn: int) -> list[Vessel]:

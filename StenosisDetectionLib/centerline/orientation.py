@@ -8,7 +8,9 @@ coronary artery ends behind its ostium. A doubt may also mean an unusual situs o
 
 import numpy as np
 
+from ..geometry import arc_length
 from .courses import SectionTree
+from .naming import BRANCH_HABIT
 
 EARLY_DIVISION_MM, LATE_DIVISION_MM = 20.0, 27.0
 """The left main is shorter than the first; the right coronary artery gives no long branch before the second."""
@@ -18,6 +20,9 @@ DIVERGENCE_COSINE = 0.8
 """Two arteries divide where each leads on this far and their directions have at most this cosine."""
 
 CLEARLY_MM = 5.0
+
+DISTAL_MM = (60.0, 110.0)
+"""Part of the right coronary artery that lies behind its ostium."""
 
 
 def orientation_doubtful(tree: SectionTree) -> bool:
@@ -34,7 +39,10 @@ def orientation_doubtful(tree: SectionTree) -> bool:
     if _division_mm(tree, left[0]) > LATE_DIVISION_MM and _division_mm(tree, right[0]) < EARLY_DIVISION_MM:
         return True
     left_ostium, right_ostium = (tree.ras[tree.sections[side[0][0]].nodes[0]] for side in (left, right))
-    leads_forward = float(tree.direction(right[0], 60.0, 150.0)[1]) > 0
+    course = tree.ras[tree.nodes(tree.follow(max(right[0], key=lambda s: tree.longest[s]), BRANCH_HABIT))]
+    along = arc_length(course)
+    distal = course[(along > DISTAL_MM[0]) & (along < DISTAL_MM[1])]
+    leads_forward = len(distal) > 0 and float(distal[:, 1].mean()) > right_ostium[1] + CLEARLY_MM
     return bool(leads_forward and right_ostium[1] < left_ostium[1] - CLEARLY_MM)
 
 

@@ -21,6 +21,9 @@ from .surroundings import with_surroundings
 LARGEST_LUMEN_ML = 150.0
 """Coronary lumen is 2 to 15 ml; a mask this large holds heart chambers or the aorta."""
 
+THICK_MM, THICK_PART = 4.0, 0.25
+"""Where more than this part of the mask lies this deep, it is mostly a chamber: arteries are at most 4 mm in radius."""
+
 ESTIMATED_OSTIUM_GAP_MM = 15.0
 """Where an aorta is known, an ostium is estimated only this close to it."""
 
@@ -51,6 +54,8 @@ def extract_tree(
     grid = build_grid(segmentation)
     if len(grid.ras) == 0:
         return VesselTree((), flags=("no_lumen",))
+    if float((grid.depth > THICK_MM).mean()) > THICK_PART:
+        return VesselTree((), flags=("lumen_too_large",))
     report(0.2, "connecting the lumen")
     graph = lumen_graph(grid)
     component = components(grid, graph)
