@@ -163,7 +163,7 @@ def draw_courses(shape: HeartShape, generator: np.random.Generator) -> Courses:
 
     inferior = groove(1.0, float((crux - center) @ long) + 4)
     anterior = groove(-1.0, -0.55 * semi[0])
-    # Atrioventricular and interventricular grooves meet at the crux, where the inferior one is nearest to the left ring.
+    # The grooves meet at the crux, where the inferior interventricular one is nearest to the left ring.
     meeting = int(np.argmin(np.linalg.norm(inferior - left_ring[-1], axis=1)[: len(inferior) // 2]))
     bridge = np.linspace(left_ring[-1], inferior[meeting], 10)[1:-1]
     bridge = settled(bridge, [Condition(ventricles, depth), Condition(atria, 1.5, above_only=True)])
