@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .implicit import Body, Cut, Joined, Limb, Lobe, grown
+from .measured import draw_pose
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +87,10 @@ def _of_limbs(form: Lobe) -> Joined:
 def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> HeartShape:
     """Return the shape of a heart; `scale` is its size against that of a large man."""
     draw = generator.normal
-    long = _unit(np.array([-0.66, 0.61, -0.36]) + draw(0, [0.11, 0.10, 0.15]))
-    offset = 47.0 * long + np.array([-8.0, -25.0, -8.0]) + draw(0, [3.0, 3.0, 3.0])
+    pose = draw_pose(generator)
+    # Hearts of the patients measured lie flat; many stand steeper, with their base in place.
+    long = _unit(pose["long_axis"] + [0.04, 0.0, -0.10] + draw(0, [0.06, 0.05, 0.10]))
+    offset = pose["ventricle_center"] + 48.0 * (long - _unit(pose["long_axis"]))
     right = np.array([0.72, 0.62, -0.24]) + draw(0, [0.06, 0.06, 0.10])
     right = _unit(right - (right @ long) * long)
     down = np.cross(long, right)
@@ -102,8 +105,8 @@ def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> H
         shrink = 2 ** (0.5 - 1 / exponent) if exponent > 2 else 1.0
         return Lobe(center * scale, semi * scale / shrink, own_axes, exponent, waves)
 
-    length, width = generator.normal(47, 2.5), generator.uniform(22.5, 27.5)
-    pool = lobe(offset, np.array([length, width * generator.uniform(0.92, 1.08), width]))
+    length, wide, thin = np.clip(pose["semi_axes"] * [0.97, 0.86, 0.92], [41, 21, 20.5], [53, 29, 28])
+    pool = lobe(offset, np.array([length, wide, thin] if generator.random() < 0.5 else [length, thin, wide]))
     wall_mm = generator.uniform(8.0, 11.5) * scale
     right_center = offset + 38.0 * right - (4.0 + draw(0, 3)) * long + (5.0 + draw(0, 3)) * down
     rv = lobe(right_center, np.array([47.0, 24.0, 37.0]) * generator.uniform(0.92, 1.08, 3))
@@ -111,14 +114,16 @@ def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> H
     tricuspid = (right_center - 32.0 * long) * scale
 
     # Aorta: annulus at the origin, sinuses, tube; then the arch and the way down.
-    root_axis = _unit(np.array([0.55, 0.22, 0.75]) + draw(0, [0.08, 0.06, 0.06]))
-    width = generator.uniform(0.88, 1.12)
-    radius = np.array([11.5, 13.0, 13.5, 13.5, 14.5, 15.5, 15.5, 14.5, 14.0]) * width
+    rise, steps = pose["ascending"][:, :3], generator.uniform(0.72, 0.98)
+    root_axis = _unit(_unit(rise[0]) + _unit(rise[1] - rise[0]))
+    width = float(generator.uniform(0.88, 1.12))
     stations = [8.0 * root_axis * t for t in (-0.5, 0.7, 1.4, 2.3)]
-    top = stations[-1] + np.array([[8.0, 4.0, 14.0], [8.0, 3.0, 32.0], [-1.0, -10.0, 56.0]])
-    descending_at = np.array([-15.0, -88.0]) + draw(0, [8.0, 6.0])
-    beside = np.array([2.0, 6.0])
-    arch = np.array([[-6.0, -45.0, 82.0], [*(descending_at + beside), 66.0]])
+    arch = rise[2] + np.array([[-9.0, -12.0, 22.0], [-30.0, -48.0, 34.0]])
+    fall = pose["descending"][::-1]
+    fall[1:, 1] = np.minimum(fall[1:, 1], [-84.0, -72.0])  # behind the left atrium
+    last = fall[0, :3] + [1.0, 6.0, 22.0]
+    tubular = 0.5 * steps * pose["ascending"][:, 3]
+    radius = np.array([11.5 * width, *[13.5 * width] * 3, *tubular[1:], tubular[2], 0.95 * tubular[2], 14.0])
     toward_right = np.array([0.18, 0.96, 0.0]) + draw(0, 0.12, 3)
     toward_right = _unit(toward_right - (toward_right @ root_axis) * root_axis)
     sinuses = {}
@@ -129,13 +134,13 @@ def draw_shape(generator: np.random.Generator, law: ShapeLaw, scale: float) -> H
         Lobe((8.5 * root_axis + bulge * way) * scale, np.full(3, 9.8) * width * scale, np.eye(3))
         for way in sinuses.values()
     ]
-    tube = Limb(np.array([*stations, *top, *arch]) * scale, radius * scale)
+    tube = Limb(np.array([*stations, *rise[1:], *arch, last]) * scale, radius * scale)
     aorta = Joined((tube, *bulb), 3.0 * scale)
-    z = np.array([66.0, 40.0, 0.0, -50.0, -150.0])
-    drift = np.outer((66 - z) / 100, draw(0, [4.0, 3.0]))
-    drift[0] += beside
-    down_radius = np.array([13.0, 12.5, 12.0, 11.5, 10.5]) * generator.uniform(0.9, 1.15)
-    descending = Limb(np.column_stack([descending_at + drift, z]) * scale, down_radius * scale)
+    bottom = fall[-1, :3] + [*draw(0, 4, 2), -110.0]
+    narrow = 0.5 * generator.uniform(0.78, 0.98) * fall[:, 3]
+    descending = Limb(
+        np.array([last, *fall[:, :3], bottom]) * scale, np.array([narrow[0], *narrow, 0.9 * narrow[-1]]) * scale
+    )
     root_center = 8.5 * root_axis * scale
     root_radius = float((bulge + 9.8 * width) * scale)
 
