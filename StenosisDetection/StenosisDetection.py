@@ -36,6 +36,9 @@ from StenosisDetectionLib.options import PRECISIONS, AnalysisOptions
 from StenosisDetectionLib.progress import ProgressCallback
 from StenosisDetectionLib.study import CTVolume, LabelMap, StudyResult
 
+HELP = "https://github.com/StenosisDetection/SlicerStenosisDetection/blob/main/Resources/help"
+"""Where the help pages are read; the files are in Resources/help."""
+
 
 class StenosisDetection(ScriptedLoadableModule):
     """What Slicer shows of the module."""
@@ -49,10 +52,13 @@ class StenosisDetection(ScriptedLoadableModule):
         self.parent.helpText = _(
             "Finds and measures narrowings of the coronary arteries in a CT angiography: the artery tree with its "
             "names, and of every narrowing its place, length, remaining and healthy diameter, percent stenosis with "
-            "an interval, and grade. Choose the volume and press Apply. To correct the result, edit the segmentation, "
-            "choose it as lumen segmentation and press Apply again."
+            "an interval, and grade. Choose the volume, press Apply, click a lesion. Then correct, decide and sign."
+            '<p>Help: <a href="{help}/input.md">Input</a>, <a href="{help}/model-and-device.md">Model and device</a>, '
+            '<a href="{help}/findings.md">Findings</a>, <a href="{help}/vessels.md">Vessels</a>, '
+            '<a href="{help}/correct.md">Correct</a>, <a href="{help}/review-and-report.md">Review and report</a>, '
+            '<a href="{help}/advanced.md">Advanced</a></p>'
             "<p><b>Research use only. Not a medical device. Not for diagnosis or treatment decisions.</b></p>"
-        )
+        ).format(help=HELP)
         self.parent.acknowledgementText = _(
             "Developed by the StenosisDetection developers with 3D Slicer, VTK, SimpleITK, SciPy and PyTorch."
         )

@@ -178,6 +178,64 @@ def test_json_is_a_catalog_entry():
     assert entry["scm_url"].rsplit("/", 1)[1] == "SlicerStenosisDetection.git"
 
 
+CATEGORIES = {"Cardiac", "Quantification", "Segmentation", "Vascular Modeling Toolkit"}
+"""Those of the index's list that would suit; a new one would be refused."""
+
+EXTENSIONS = {"PyTorch", "SlicerVMTK", "QuantitativeReporting"}
+"""Extensions of the index that this one may name."""
+
+
+def test_the_entry_follows_the_rules_of_the_index():
+    """What the checks of the Extensions Index refuse, as far as it can be told without their network."""
+    text = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
+    name = re.search(r"^project\((\w+)\)", text, re.MULTILINE)[1]
+    entry = json.loads((REPOSITORY / f"{name}.json").read_text(encoding="utf-8"))
+    assert not name.startswith("Slicer")
+    assert entry["scm_url"].rsplit("/", 1)[1].startswith("Slicer")
+    assert entry["scm_url"].startswith("https://")
+    assert entry["category"] in CATEGORIES
+    assert set(entry["build_dependencies"]) <= EXTENSIONS
+    assert set(_cmake_variable("EXTENSION_RECOMMENDS").split()) <= EXTENSIONS
+    for variable in ("HOMEPAGE", "ICONURL", "SCREENSHOTURLS"):
+        # One set() on one line and plain addresses: the index reads them with regular expressions.
+        (line,) = re.findall(rf'^set\(EXTENSION_{variable} "([^"]*)"\)$', text, re.MULTILINE)
+        assert all(re.fullmatch(r"https://[\w./-]+", url) for url in line.split())
+    assert any((REPOSITORY / name).is_file() for name in ("LICENSE", "LICENSE.txt", "COPYING"))
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True)
+    if tracked.returncode == 0:
+        paths = [REPOSITORY / path for path in tracked.stdout.split("\0") if path]
+        assert sum(path.stat().st_size for path in paths if path.is_file()) < 50e6  # 100 MB with history
+
+
+def test_the_readme_answers_what_reviewers_ask():
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    summary = text.split("\n\n")[1]
+    assert "coronary" in summary
+    assert len(summary) < 600
+    assert "not a medical device" in text.lower()
+    assert re.search(r"!\[[^\]]+\]\(Resources/Screenshots/\w+\.png\)", text)
+    for wanted in ("step by step", "CTACardio", "Sample Data", "## Citing", "Apache License 2.0", "## Limits"):
+        assert wanted in text, wanted
+    for link in re.findall(r"\]\(((?:Resources|StenosisDetection)[^)#]*)\)", text):
+        assert (REPOSITORY / link).is_file(), link
+
+
+def test_every_section_of_the_panel_has_a_page_of_help():
+    ui = (REPOSITORY / "StenosisDetection" / "Resources" / "UI" / "StenosisDetection.ui").read_text(encoding="utf-8")
+    titles = re.findall(
+        r'class="ctkCollapsibleButton".*?<property name="text">\s*<string>([^<]*)</string>', ui, re.DOTALL
+    )
+    assert len(titles) == 7
+    module = (REPOSITORY / "StenosisDetection" / "StenosisDetection.py").read_text(encoding="utf-8")
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for title in titles:
+        page = f"{title.lower().replace(' ', '-')}.md"
+        text = (REPOSITORY / "Resources" / "help" / page).read_text(encoding="utf-8")
+        assert text.startswith(f"# {title}\n")
+        assert f"/{page}" in module
+        assert f"Resources/help/{page}" in readme
+
+
 def test_pictures_of_the_catalog_are_in_the_repository():
     for variable in ("EXTENSION_ICONURL", "EXTENSION_SCREENSHOTURLS"):
         for url in _cmake_variable(variable).split():

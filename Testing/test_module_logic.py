@@ -277,6 +277,7 @@ def test_the_module_describes_itself(module, repository):
     module.StenosisDetection(parent)
     assert parent.categories == ["Cardiac"]
     assert "not a medical device" in parent.helpText.lower()
+    assert "/Resources/help/correct.md" in parent.helpText
     assert ("startupCompleted()", module.register_sample_data) in slicer.app.connections
 
 

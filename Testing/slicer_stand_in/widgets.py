@@ -15,7 +15,7 @@ class qMRMLWidget(QtWidgets.QWidget):
 
 
 class ctkCollapsibleButton(QtWidgets.QAbstractButton):
-    """A header that shows or hides the widgets below it."""
+    """A header that shows or hides the widgets below it; what was hidden on purpose stays hidden, as in CTK."""
 
     contentsCollapsed = QtCore.Signal(bool)
     HEADER = 22
@@ -23,13 +23,26 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     def __init__(self, parent=None):
         super().__init__(parent)
         self._collapsed = False
+        self._forcing = False
         self.setContentsMargins(0, self.HEADER, 0, 0)
         self.clicked.connect(lambda: self._collapse(not self._collapsed))
 
+    def childEvent(self, event):
+        if event.type() == QtCore.QEvent.ChildAdded and isinstance(event.child(), QtWidgets.QWidget):
+            event.child().installEventFilter(self)
+        super().childEvent(event)
+
+    def eventFilter(self, child, event):
+        if not self._forcing and event.type() in (QtCore.QEvent.ShowToParent, QtCore.QEvent.HideToParent):
+            child.setProperty("visibilityToParent", event.type() == QtCore.QEvent.ShowToParent)
+        return False
+
     def _collapse(self, collapsed):
         self._collapsed = collapsed
+        self._forcing = True
         for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
-            child.setVisible(not collapsed)
+            child.setVisible(not collapsed and child.property("visibilityToParent") is not False)
+        self._forcing = False
         self.setMaximumHeight(self.HEADER if collapsed else 16777215)
         self.contentsCollapsed.emit(collapsed)
 
