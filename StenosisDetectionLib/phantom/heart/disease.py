@@ -56,7 +56,11 @@ class _Draft:
         vessel = self.by_name[lesion.vessel]
         wide = vessel.distance_mm[vessel.healthy_diameter_mm >= _SMALLEST_MM]
         last = float(wide[-1]) if len(wide) else 0.0
-        if lesion.start_mm < 0 or lesion.end_mm > min(last, float(vessel.distance_mm[-1]) - 2.0):
+        if (
+            lesion.throat_mm < self.hidden_mm(vessel)
+            or lesion.start_mm < 0
+            or lesion.end_mm > min(last, float(vessel.distance_mm[-1]) - 2.0)
+        ):
             return False
         for other in self.lesions:
             if other.vessel == lesion.vessel and (
@@ -65,6 +69,13 @@ class _Draft:
                 return False
         self.lesions.append(lesion)
         return True
+
+    def hidden_mm(self, vessel: VesselTruth) -> float:
+        """Return how far a vessel runs inside its parent's lumen, where no narrowing can be seen."""
+        if vessel.parent is None or vessel.parent_distance_mm is None:
+            return 0.0
+        parent = self.by_name[vessel.parent]
+        return float(np.interp(vessel.parent_distance_mm, parent.distance_mm, parent.healthy_diameter_mm)) / 2 + 0.5
 
     def made(
         self, vessel: str, throat_mm: float, length_mm: float, stenosis: float, kind: str, **more: float | str
@@ -106,7 +117,7 @@ def _one(draft: _Draft, vessel: VesselTruth, start: float, end: float) -> None:
     middle = float(draw(start, end))
     if kind == "ostial":
         length = float(draw(4, 12))
-        throat = float(draw(1.5, 3.5))
+        throat = draft.hidden_mm(vessel) + float(draw(1.0, 3.0))
         skew = 2 * min(throat / length, 0.5) - 1 - 1e-6
         draft.add(draft.made(vessel.name, throat, length, stenosis, kind, skew=max(skew, -0.85)))
     elif kind == "bifurcation":
