@@ -54,7 +54,8 @@ class Loaded:
 
 def install(monkeypatch: Any, fine: Any = None, coarse: Any = None) -> None:
     """Make the model `network` use the rule, or the networks given; the file named coarse stands for the coarse one."""
-    from StenosisDetectionLib.segmentation import network
+    from StenosisDetectionLib.segmentation import coarse as coarse_room
+    from StenosisDetectionLib.segmentation import heads, network
 
     def configuration(path: Path) -> NetworkConfiguration:
         return COARSE if "coarse" in Path(path).name else FINE
@@ -63,6 +64,7 @@ def install(monkeypatch: Any, fine: Any = None, coarse: Any = None) -> None:
         own = coarse if "coarse" in Path(path).name else fine
         return Loaded(own or rule(configuration(path)), configuration(path))
 
-    monkeypatch.setattr(network, "read_header", lambda path: (configuration(path), {}))
-    monkeypatch.setattr(network, "loaded_network", loaded)
+    for room in (network, coarse_room):
+        monkeypatch.setattr(room, "read_header", lambda path: (configuration(path), {}))
+    monkeypatch.setattr(heads, "loaded_network", loaded)
     monkeypatch.setattr(network, "choose_precision", lambda path, device, wanted, half: "fp32")

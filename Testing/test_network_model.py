@@ -236,9 +236,16 @@ def test_ostia_are_the_peaks_of_the_heat_map():
     heat = np.zeros((40, 40, 40))
     for (a, b, c), height in (((10, 10, 10), 0.9), ((10, 10, 14), 0.6), ((30, 30, 30), 0.7), ((30, 5, 5), 0.2)):
         heat = np.maximum(heat, height * np.exp(-((k - a) ** 2 + (j - b) ** 2 + (i - c) ** 2) / 18.0))
-    points, scores = ostium_candidates(heat.astype(np.float16), grid)
+    aorta = np.zeros(heat.shape, dtype=bool)
+    points, scores = ostium_candidates(heat.astype(np.float16), aorta, grid)
     np.testing.assert_allclose(scores, [0.9, 0.7], atol=1e-3)
     np.testing.assert_allclose(points, [[15.0, 0.0, 7.0], [25.0, 10.0, 17.0]], atol=1e-6)
+    aorta[30, 30, 20] = True  # 5 mm from the second
+    points, scores = ostium_candidates(heat.astype(np.float16), aorta, grid)
+    np.testing.assert_allclose(scores, [0.7], atol=1e-3)
+    aorta[30, 30, 20] = False
+    aorta[0, 39, 39] = True
+    assert len(ostium_candidates(heat.astype(np.float16), aorta, grid)[0]) == 0
 
 
 # --- precision and the cache of networks ---

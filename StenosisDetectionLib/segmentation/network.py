@@ -13,38 +13,31 @@ import numpy as np
 
 from ..geometry import transform_points
 from ..models.inputs import TYPICAL_AORTA_HU, network_input
-from ..models.loaded import choose_precision, loaded_network
-from ..models.network import DISTANCE_LIMIT_MM, NetworkConfiguration, activate
+from ..models.loaded import choose_precision
+from ..models.network import NetworkConfiguration
 from ..models.weights import read_header
 from ..options import AnalysisOptions
 from ..progress import StageReport, part_of
 from ..study import CTVolume, LumenSegmentation, ModelInfo
 from .aorta import CONTRAST_HU, Aorta
+from .coarse import Coarse, coarse_pass
 from .execution import Execution, half_precision
-from .grid import RasGrid, resample_mask, resample_to_ras
-from .inference import LoadNetwork, Prediction, predict_tiles
-from .region import blocks_of, cropped, heart_box, mask_box, padded
+from .grid import RasGrid, resample_mask
+from .heads import BLOCK_VOXELS, head_maps, loader
+from .inference import Prediction, predict_tiles
+from .region import cropped
 from .seeds import ostium_candidates, root_shell, shell, with_ostia
 from .selection import select_trees
 from .tiles import cover
 from .tissue import normalized
+from .zone import fine_region, onward
 
 TILE_VOXELS = 96
 MARGIN_VOXELS = 12
 """Size of the tiles of the fine network, and the part at each face that only gives context."""
 
-COARSE_TILE_VOXELS = 64
-"""The size of the patches that the coarse network is trained on, which its instance normalization remembers."""
-
-BLOCK_VOXELS = 4
-
-ZONE_LEVEL = 0.3
-"""Coronary arteries are looked for where the coarse network gives them at least this chance."""
-
-ROOT_REACH_MM = 25.0
-SMALLEST_AORTA_ML = 5.0
-LEAST_AGREEMENT = 0.3
-"""An aorta of which the coarse network sees less than this part is not believed."""
+MOST_ROUNDS = 3
+"""How often arteries may lead out of what the fine network has seen."""
 
 _EDGE_MM = 1.0
 
@@ -55,16 +48,6 @@ class NetworkFiles:
 
     fine: Path
     coarse: Path | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Coarse:
-    """What the coarse pass finds, as masks on its grid, and how it was computed."""
-
-    grid: RasGrid
-    zone: np.ndarray
-    aorta: np.ndarray
-    execution: Execution
 
 
 def segment_with_networks(
@@ -88,25 +71,29 @@ def segment_with_networks(
     aorta_hu = aorta.attenuation_hu if np.isfinite(aorta.attenuation_hu) else None
     coarse = None
     if files.coarse is not None:
-        coarse = _coarse_pass(files.coarse, volume, device, part_of(report, 0.05, 0.12))
+        coarse = coarse_pass(files.coarse, volume, device, part_of(report, 0.05, 0.12))
         if coarse.execution.steps:
             execution = replace(coarse.execution, batch=1)
-    aorta = _believed(aorta, coarse)
-    if not aorta.found and coarse is not None and coarse.aorta.any():
+    seen = coarse is not None and bool(coarse.aorta.any())
+    if not aorta.found and coarse is not None and seen:
         aorta_hu = float(np.median(coarse.grid.voxels[coarse.aorta]))
     if not aorta.found and (aorta_hu is None or aorta_hu < CONTRAST_HU):
         return _nothing(aorta, model, ("no_contrast",), execution)
     report(0.12, "preparing the heart region")
-    region = _fine_region(files.fine, volume, aorta, options, coarse)
+    configuration, _ = read_header(files.fine)
+    region = fine_region(volume, aorta, options.roi, coarse, configuration.spacing_mm, _tile(configuration))
     if region is None:
         return _nothing(aorta, model, ("no_coronary_artery",), execution)
     grid, zone = region
-    prediction, configuration = _predict(files.fine, grid, zone, aorta_hu, execution, part_of(report, 0.18, 0.85))
-    report(0.85, "growing from the aortic root")
-    aorta_mask = _aorta_on(grid, aorta, coarse)
-    return trees_of(
-        prediction, configuration, grid, aorta, aorta_mask, aorta_hu, volume, model, part_of(report, 0.85, 1.0)
-    )
+    prediction = _predict(files.fine, grid, zone, aorta_hu, execution, part_of(report, 0.18, 0.85))
+    rest = (aorta_hu, volume, model, part_of(report, 0.85, 1.0))
+    result = trees_of(prediction, configuration, grid, aorta, _aorta_on(grid, aorta, coarse), *rest)
+    if not result.lumen.any() and aorta.found and seen:
+        # no artery begins at the aorta that was found by its shape: perhaps it is another vessel
+        other = replace(aorta, found=False, flags=(*aorta.flags, "aorta_doubtful"))
+        again = trees_of(prediction, configuration, grid, other, _aorta_on(grid, other, coarse), *rest)
+        result = again if again.lumen.any() else result
+    return result
 
 
 def trees_of(
@@ -129,9 +116,12 @@ def trees_of(
     aorta_hu : attenuation of arterial blood.
     volume : the CT, whose borders may cut vessels.
     """
-    heads = _heads(prediction, configuration)
+    report(0.0, "growing from the aortic root")
+    heads = head_maps(prediction, configuration)
     execution = prediction.execution
-    ostia, scores = ostium_candidates(heads["ostium"], grid) if "ostium" in heads else (np.zeros((0, 3)), np.zeros(0))
+    ostia, scores = np.zeros((0, 3)), np.zeros(0)
+    if "ostium" in heads:
+        ostia, scores = ostium_candidates(heads["ostium"], aorta_mask, grid)
     around = root_shell(aorta, aorta_mask, grid) if aorta.found else shell(aorta_mask, grid.spacing_mm)
     intensity = normalized(grid.voxels, aorta_hu or TYPICAL_AORTA_HU)
     trees = select_trees(
@@ -165,90 +155,41 @@ def trees_of(
     )
 
 
-def _coarse_pass(weights: Path, volume: CTVolume, device: str, report: StageReport) -> _Coarse:
-    """Return where the coarse network sees the aorta and the zone of the coronary arteries in the whole volume.
-
-    It is trained to do without the attenuation of the aorta, which may be that of another vessel or unknown. It is so
-    small that half precision would gain nothing.
-    """
-    configuration, _ = read_header(weights)
-    spacing, divisor = configuration.spacing_mm, configuration.divisor
-    grid = resample_to_ras(volume, spacing)
-    shape = grid.voxels.shape
-    block = max(BLOCK_VOXELS, divisor)
-    full = padded(grid, 0, block)
-    tile = tuple(min(n, max(COARSE_TILE_VOXELS // block, 1) * block) for n in full.voxels.shape)
-    margin = tuple(0 if t == n else block for t, n in zip(tile, full.voxels.shape, strict=True))
-    everything = np.ones([n // block for n in full.voxels.shape], dtype=bool)
-    prediction = predict_tiles(
-        _loader(weights),
-        Execution(device, "fp32"),
-        full.voxels,
-        lambda hu: network_input(hu, None, configuration),
-        cover(everything, block, tile, margin),
-        tile,
-        report,
-        "finding the heart",
-    )
-    heads = _heads(prediction, configuration)
-    inside = tuple(slice(0, n) for n in shape)
-    seen = heads["aorta"][inside] > 0.5
-    if seen.sum() * spacing**3 < 1000.0 * SMALLEST_AORTA_ML:
-        seen[:] = False
-    return _Coarse(grid, heads["coronary_zone"][inside] > ZONE_LEVEL, seen, prediction.execution)
-
-
-def _believed(aorta: Aorta, coarse: _Coarse | None) -> Aorta:
-    """Return the aorta, as not found where the coarse network sees an aorta, but another one."""
-    if coarse is None or not aorta.found or not coarse.aorta.any():
-        return aorta
-    mask = resample_mask(aorta.mask, aorta.ijk_to_ras, coarse.grid.voxels.shape, coarse.grid.ijk_to_ras)
-    if (mask & coarse.aorta).sum() >= LEAST_AGREEMENT * mask.sum():
-        return aorta
-    return replace(aorta, found=False, flags=(*aorta.flags, "aorta_doubtful"))
-
-
-def _fine_region(
-    weights: Path, volume: CTVolume, aorta: Aorta, options: AnalysisOptions, coarse: _Coarse | None
-) -> tuple[RasGrid, np.ndarray] | None:
-    """Return the grid of the fine network in HU, and on its blocks the zone to run on; None when there is none."""
-    configuration, _ = read_header(weights)
-    spacing = configuration.spacing_mm
-    low, high = heart_box(volume, aorta, options.roi)
-    if coarse is not None:
-        if not coarse.zone.any():
-            return None
-        zone_low, zone_high = mask_box(coarse.zone, coarse.grid)
-        if aorta.root_ras is not None:  # the result shows the root with its sinuses, wherever the zone ends
-            zone_low = np.minimum(zone_low, aorta.root_ras - ROOT_REACH_MM)
-            zone_high = np.maximum(zone_high, aorta.root_ras + ROOT_REACH_MM)
-        context = MARGIN_VOXELS * spacing
-        low, high = np.maximum(low, zone_low - context), np.minimum(high, zone_high + context)
-    if (high - low < spacing).any():
-        return None
-    grid = padded(resample_to_ras(volume, spacing, low, high), _tile(configuration), BLOCK_VOXELS)
-    if coarse is None:
-        return grid, np.ones([n // BLOCK_VOXELS for n in grid.voxels.shape], dtype=bool)
-    blocks = blocks_of(coarse.zone, coarse.grid, grid, BLOCK_VOXELS)
-    return (grid, blocks) if blocks.any() else None
-
-
 def _predict(
     weights: Path, grid: RasGrid, zone: np.ndarray, aorta_hu: float | None, execution: Execution, report: StageReport
-) -> tuple[Prediction, NetworkConfiguration]:
+) -> Prediction:
+    """Return the outputs of the fine network in the zone, and wherever arteries lead out of it."""
     configuration, _ = read_header(weights)
     tile = (_tile(configuration),) * 3
-    prediction = predict_tiles(
-        _loader(weights),
-        execution,
-        grid.voxels,
-        lambda hu: network_input(hu, aorta_hu, configuration),
-        cover(zone, BLOCK_VOXELS, tile, (MARGIN_VOXELS,) * 3),
-        tile,
-        report,
-        "outlining the arteries",
-    )
-    return prediction, configuration
+    lumen = replace(configuration, heads=("lumen",))
+    index = configuration.heads.index("lumen")
+    result: Prediction | None = None
+    for number in range(1 + MOST_ROUNDS):
+        start, end = (0.0, 0.85) if number == 0 else (0.8 + 0.05 * number, 0.85 + 0.05 * number)
+        part = predict_tiles(
+            loader(weights),
+            execution if result is None else result.execution,
+            grid.voxels,
+            lambda hu: network_input(hu, aorta_hu, configuration),
+            cover(zone, BLOCK_VOXELS, tile, (MARGIN_VOXELS,) * 3),
+            tile,
+            part_of(report, start, end),
+            "outlining the arteries",
+        )
+        result = part if result is None else _joined(result, part)
+        alone = replace(result, outputs=result.outputs[index : index + 1])
+        zone = onward(head_maps(alone, lumen)["lumen"], result.covered)
+        if not zone.any():
+            break
+    assert result is not None
+    return result
+
+
+def _joined(first: Prediction, second: Prediction) -> Prediction:
+    """Return the outputs of two passes; where both have been, the first counts."""
+    new = second.covered & ~first.covered
+    first.outputs[:, new] = second.outputs[:, new]
+    return replace(second, outputs=first.outputs, covered=first.covered | new)
 
 
 def _tile(configuration: NetworkConfiguration) -> int:
@@ -257,27 +198,7 @@ def _tile(configuration: NetworkConfiguration) -> int:
     return max(TILE_VOXELS // unit, 1) * unit
 
 
-def _loader(weights: Path) -> LoadNetwork:
-    return lambda device, precision: loaded_network(weights, device, precision).network
-
-
-def _heads(prediction: Prediction, configuration: NetworkConfiguration) -> dict[str, np.ndarray]:
-    """Return what each head says as float16 [k, j, i], by name: chances 0 to 1 and distances in mm.
-
-    Where no tile lay, nothing is there: a chance of 0, and the largest distance.
-    """
-    import torch
-
-    heads = {}
-    for index, name in enumerate(configuration.heads):
-        alone = replace(configuration, heads=(name,))
-        values = activate(torch.from_numpy(prediction.outputs[index][None, None]), alone)[0, 0].numpy()
-        nothing = DISTANCE_LIMIT_MM if name == "centerline_distance" else 0.0
-        heads[name] = np.where(prediction.covered, values, np.float32(nothing)).astype(np.float16)
-    return heads
-
-
-def _aorta_on(grid: RasGrid, aorta: Aorta, coarse: _Coarse | None) -> np.ndarray:
+def _aorta_on(grid: RasGrid, aorta: Aorta, coarse: Coarse | None) -> np.ndarray:
     """Return the aorta on the fine grid: the measured one, or else the one that the coarse network sees."""
     shape, matrix = grid.voxels.shape, grid.ijk_to_ras
     if aorta.found:

@@ -22,6 +22,9 @@ OSTIUM_SCORE = 0.3
 OSTIUM_RADIUS_MM = 3.0
 """A tree that begins within this distance of an ostium seen by a model begins there."""
 
+OSTIUM_REACH_MM = 6.0
+"""Ostia lie this near to the aorta."""
+
 OSTIA_APART_MM = 5.0
 MOST_OSTIA = 12
 """Two or three ostia are normal; more candidates than this are noise."""
@@ -29,10 +32,19 @@ MOST_OSTIA = 12
 
 def shell(aorta_mask: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Return the voxels outside an aorta that lie within `SEED_DISTANCE_MM` of it."""
-    if not aorta_mask.any():
-        return np.zeros(aorta_mask.shape, dtype=bool)
-    distance = distance_mm(aorta_mask, spacing_mm)
-    return (distance > 0.0) & (distance <= SEED_DISTANCE_MM)
+    return _near(aorta_mask, spacing_mm, SEED_DISTANCE_MM) & ~aorta_mask
+
+
+def _near(mask: np.ndarray, spacing_mm: float, reach_mm: float) -> np.ndarray:
+    """Return the voxels within a distance of a mask, the mask itself included; only its neighborhood is looked at."""
+    result = np.zeros(mask.shape, dtype=bool)
+    where = np.argwhere(mask)
+    if len(where):
+        reach = int(np.ceil(reach_mm / spacing_mm)) + 1
+        low = np.maximum(where.min(axis=0) - reach, 0)
+        box = tuple(slice(int(a), int(b) + reach + 1) for a, b in zip(low, where.max(axis=0), strict=True))
+        result[box] = distance_mm(mask[box], spacing_mm) <= reach_mm
+    return result
 
 
 def root_shell(aorta: Aorta, aorta_mask: np.ndarray, grid: RasGrid) -> np.ndarray:
@@ -67,12 +79,15 @@ def with_ostia(zone: np.ndarray, ostia_ras: np.ndarray, grid: RasGrid) -> np.nda
     return zone
 
 
-def ostium_candidates(heat: np.ndarray, grid: RasGrid) -> tuple[np.ndarray, np.ndarray]:
+def ostium_candidates(heat: np.ndarray, aorta_mask: np.ndarray, grid: RasGrid) -> tuple[np.ndarray, np.ndarray]:
     """Return positions (N, 3) in RAS and scores (N,) of the highest points of a heat map [k, j, i], the best first.
 
-    They are at least `OSTIA_APART_MM` apart, and at most `MOST_OSTIA`.
+    They are at least `OSTIA_APART_MM` apart, and at most `MOST_OSTIA`; where an aorta is known (its mask is not empty)
+    they lie within `OSTIUM_REACH_MM` of it.
     """
     hot = np.argwhere(heat >= OSTIUM_SCORE)
+    if len(hot) and aorta_mask.any():
+        hot = hot[_near(aorta_mask, grid.spacing_mm, OSTIUM_REACH_MM)[tuple(hot.T)]]
     scores = np.asarray(heat[tuple(hot.T)], dtype=np.float64)
     points = grid.to_ras(hot)
     found: list[int] = []

@@ -27,6 +27,8 @@ STRONG_LEVEL = 0.6
 VEIN_LEVEL = 0.5
 
 
+SMOOTHING_MM = 0.4
+
 LARGEST_RADIUS_MM = 5.0
 """What holds a ball of this radius is no coronary artery."""
 
@@ -62,6 +64,8 @@ def select_trees(
     seed_zone : bool array, where coronary arteries begin.
     vein : array, probability of being a vein, or None.
     """
+    from scipy import ndimage
+
     open_ = ~aorta if vein is None else ~aorta & (vein <= VEIN_LEVEL)
     # a chamber that the network takes for lumen must not swallow the arteries on it
     open_ &= ~chambers(np.asarray(fraction, dtype=np.float32), spacing_mm, LUMEN_LEVEL, LARGEST_RADIUS_MM)
@@ -75,6 +79,7 @@ def select_trees(
     where = np.argwhere(tubular)
     box = tuple(slice(max(a - 2, 0), b + 3) for a, b in zip(where.min(axis=0), where.max(axis=0), strict=True))
     fraction, intensity, tubular, open_ = fraction[box], intensity[box], tubular[box], open_[box]
+    intensity = ndimage.gaussian_filter(intensity, SMOOTHING_MM / spacing_mm)  # noise makes thin veins look bright
     seeds = seed_zone[box] & tubular
     strong = tubular & (fraction > STRONG_LEVEL)
     grown = grow_trees(tubular, strong, seeds, intensity, spacing_mm, part_of(report, 0.0, 0.5))
@@ -85,9 +90,11 @@ def select_trees(
     grown = pruned(grown, seeds & grown, artery, spacing_mm)
     report(0.8, "joining the lumen")
     filled = grown & (fraction > LUMEN_LEVEL) & open_
-    core = grown & (connected(grown, filled, np.asarray(fraction, dtype=np.float32), spacing_mm) | filled)
+    joined = grown & connected(grown, filled, np.asarray(fraction, dtype=np.float32), spacing_mm)
+    # links are three voxels wide: thinner ones break when the mask is brought to another grid
+    links, gaps = (ndimage.binary_dilation(line) & ~aorta[box] for line in (joined & ~filled, joined & ~tubular))
     lumen, bridged = nothing.lumen, nothing.bridged
-    lumen[box] = core
-    bridged[box] = core & ~tubular
+    lumen[box] = joined | links
+    bridged[box] = gaps & ~tubular
     report(1.0, "joining the lumen")
     return Trees(lumen, bridged) if lumen.any() else nothing

@@ -30,7 +30,7 @@ FLAGS = {
     "aortic_root_incomplete": "the aortic root is not complete in the image",
     "no_contrast": "no contrast agent was found in the aorta",
     "no_coronary_artery": "no coronary artery was found on the aorta",
-    "aorta_doubtful": "the aorta found by its shape is not the one that the network sees: the latter is used",
+    "aorta_doubtful": "no artery begins at the aorta found by its shape: that of the network is used",
     "vessels_leave_the_image": "an artery reaches the border of the image: what lies beyond was not imaged",
     "no_lumen": "the segmentation holds no lumen",
     "no_vessel": "the segmentation holds nothing that has the shape of a vessel",

@@ -1,0 +1,85 @@
+"""Where the fine network looks: the zone of the coarse pass, the aortic root, and wherever arteries lead out of both.
+
+Zones are bool arrays [k, j, i] on blocks of `BLOCK_VOXELS` voxels of the fine grid.
+"""
+
+import numpy as np
+
+from ..study import CTVolume
+from .aorta import Aorta
+from .coarse import Coarse
+from .grid import RasGrid, resample_to_ras
+from .heads import BLOCK_VOXELS
+from .region import blocks_of, heart_box, mask_box, padded
+
+ROOT_REACH_MM = 18.0
+"""The fine network always looks this far around the aortic root, where the coronary arteries begin."""
+
+MARGIN_MM = 15.0
+"""How far arteries may lead out of the zone."""
+
+FOLLOWED_LEVEL = 0.5
+_SMALLEST_PIECE = 30
+_NEAR_BLOCKS = 2
+_ONWARD_BLOCKS = 5
+
+
+def fine_region(
+    volume: CTVolume,
+    aorta: Aorta,
+    roi: tuple[float, float, float, float, float, float] | None,
+    coarse: Coarse | None,
+    spacing_mm: float,
+    tile: int,
+) -> tuple[RasGrid, np.ndarray] | None:
+    """Return the grid of the fine network in HU, and the zone to run on; None when there is none.
+
+    Parameters
+    ----------
+    coarse : what the coarse pass found; None looks everywhere around the heart.
+    spacing_mm, tile : of the fine network.
+    """
+    low, high = heart_box(volume, aorta, roi)
+    root = aorta.root_ras
+    if coarse is not None:
+        boxes = [mask_box(coarse.zone, coarse.grid)] if coarse.zone.any() else []
+        if root is not None:
+            boxes.append((root - ROOT_REACH_MM, root + ROOT_REACH_MM))
+        if not boxes:
+            return None
+        low = np.maximum(low, np.min([box[0] for box in boxes], axis=0) - MARGIN_MM)
+        high = np.minimum(high, np.max([box[1] for box in boxes], axis=0) + MARGIN_MM)
+    if (high - low < spacing_mm).any():
+        return None
+    grid = padded(resample_to_ras(volume, spacing_mm, low, high), tile, BLOCK_VOXELS)
+    if coarse is None:
+        return grid, np.ones([n // BLOCK_VOXELS for n in grid.voxels.shape], dtype=bool)
+    zone = blocks_of(coarse.zone, coarse.grid, grid, BLOCK_VOXELS)
+    if root is not None:
+        centers = np.indices(zone.shape).transpose(1, 2, 3, 0) * BLOCK_VOXELS + 0.5 * (BLOCK_VOXELS - 1)
+        zone |= np.linalg.norm(grid.to_ras(centers) - root, axis=-1) <= ROOT_REACH_MM
+    return (grid, zone) if zone.any() else None
+
+
+def onward(fraction: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """Return the blocks to run on next: those not yet seen that lie near lumen which reaches the border of the seen.
+
+    Parameters
+    ----------
+    fraction : lumen fraction [k, j, i] where the network has been; 0 elsewhere.
+    covered : bool array, where it has been.
+    """
+    from scipy import ndimage
+
+    labels, count = ndimage.label(fraction > FOLLOWED_LEVEL, structure=np.ones((3, 3, 3)))
+    large = np.bincount(labels.ravel(), minlength=count + 1) >= _SMALLEST_PIECE
+    large[0] = False
+    lumen = _blocks(large[labels]).any(axis=(1, 3, 5))
+    unseen = ~_blocks(covered).all(axis=(1, 3, 5))
+    ahead = ndimage.binary_dilation(lumen, iterations=_NEAR_BLOCKS) & unseen
+    return ndimage.binary_dilation(ahead, iterations=_ONWARD_BLOCKS) & unseen if ahead.any() else ahead
+
+
+def _blocks(mask: np.ndarray) -> np.ndarray:
+    k, j, i = (n // BLOCK_VOXELS for n in mask.shape)
+    return mask.reshape(k, BLOCK_VOXELS, j, BLOCK_VOXELS, i, BLOCK_VOXELS)
