@@ -17,7 +17,7 @@ from StenosisDetectionLib.segmentation.grow import grow_trees
 from StenosisDetectionLib.segmentation.tissue import chambers, distance_mm
 from StenosisDetectionLib.study import CTVolume, LabelMap
 
-OPTIONS = AnalysisOptions()
+OPTIONS = AnalysisOptions(model="vesselness")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_other_contrast(toy, aorta_hu):
 def test_a_region_limits_the_search(toy, aorta):
     low, high = (-62.0, -34.0, -62.0), (0.0, 56.0, 38.0)
     roi = tuple(float(n) for pair in zip(low, high, strict=True) for n in pair)
-    result = segment(toy.volume, aorta, AnalysisOptions(roi=roi), "cpu")
+    result = segment(toy.volume, aorta, AnalysisOptions(model="vesselness", roi=roi), "cpu")
     by_name = {vessel.name: vessel for vessel in toy.truth.vessels}
     assert recall(result, by_name["LCX"]) > 0.9
     assert transform_points(result.ijk_to_ras, np.argwhere(result.lumen)[:, ::-1])[:, 0].max() <= 0.5
