@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..errors import InputError
 from .assembly import AXIAL, Grid
 from .cells import Field, Painted
 from .truth import VesselTruth
@@ -190,6 +191,13 @@ def centered_grid(
     return Grid(size_ijk, matrix)
 
 
+def with_spacing(acquisition: Acquisition, spacing_mm: tuple[float, float, float]) -> Acquisition:
+    """Return a scan of the same field of view with other voxels."""
+    extent = np.array(acquisition.size_ijk) * acquisition.spacing_mm
+    i, j, k = (max(1, round(float(n))) for n in extent / spacing_mm)
+    return replace(acquisition, spacing_mm=spacing_mm, size_ijk=(i, j, k))
+
+
 def sample_acquisition(
     seed: int, family: str, plan: Anatomy, noise_stratum: str | None = None, motion_stratum: str | None = None
 ) -> Acquisition:
@@ -201,7 +209,7 @@ def sample_acquisition(
     noise_stratum, motion_stratum : an entry of `NOISE_STRATA` and `MOTION_STRATA`; by default any.
     """
     if family not in ACQUISITION_FAMILIES:
-        raise ValueError(f"an acquisition family is one of {ACQUISITION_FAMILIES}")
+        raise InputError(f"there is no family of scans '{family}': choose one of {', '.join(ACQUISITION_FAMILIES)}")
     draw = np.random.default_rng([seed, 4, ACQUISITION_FAMILIES.index(family)])
     low, high = plan.heart_bounds_ras
     directions = _directions(draw)

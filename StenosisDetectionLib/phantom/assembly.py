@@ -78,8 +78,21 @@ def render_study(
     volume = CTVolume(voxels, grid.ijk_to_ras, acquisition={"kvp": 120.0, "contrast_agent": True})
     voxels += correlated_noise(voxels.shape, volume.spacing_mm, physics.noise_hu, physics.seed)
     np.round(voxels, out=voxels)
+    truth = study_truth(kind, vessels, lesions, physics, attenuation_hu)
+    names = {LUMEN_LABEL: "Coronary lumen", AORTA_LABEL: "Aorta"}
+    return Phantom(volume, truth, LabelMap(labels, grid.ijk_to_ras, names))
+
+
+def study_truth(
+    kind: str,
+    vessels: Sequence[VesselTruth],
+    lesions: Sequence[LesionShape],
+    physics: Physics,
+    attenuation_hu: dict[str, float],
+) -> PhantomTruth:
+    """Return the truth of the phantom that `render_study` makes."""
     by_name = {vessel.name: vessel for vessel in vessels}
-    truth = PhantomTruth(
+    return PhantomTruth(
         kind=kind,
         vessels=tuple(narrowed(vessel, lesions) for vessel in vessels),
         lesions=tuple(lesion_truth(shape, by_name[shape.vessel]) for shape in lesions),
@@ -88,5 +101,3 @@ def render_study(
         seed=physics.seed,
         attenuation_hu=dict(attenuation_hu),
     )
-    names = {LUMEN_LABEL: "Coronary lumen", AORTA_LABEL: "Aorta"}
-    return Phantom(volume, truth, LabelMap(labels, grid.ijk_to_ras, names))

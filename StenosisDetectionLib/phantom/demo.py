@@ -36,9 +36,14 @@ _CORONARY_MARGIN_MM = 0.4
 
 
 def demo_study(
-    seed: int = 0, report: StageReport = no_report, spacing_mm: tuple[float, float, float] = SPACING_MM
+    seed: int = 0,
+    report: StageReport = no_report,
+    spacing_mm: tuple[float, float, float] = SPACING_MM,
+    lesions: tuple[LesionShape, ...] = LESIONS,
+    psf_sigma_mm: tuple[float, float, float] = PSF_SIGMA_MM,
+    noise_hu: float = NOISE_HU,
 ) -> Phantom:
-    """Return the demo study; the seed is that of the noise.
+    """Return the demo study; the seed is that of the noise. Without lesions it is the real tree as it is.
 
     Raises
     ------
@@ -47,15 +52,15 @@ def demo_study(
     report(0.0, "reading the coronary tree")
     model = load_coronary_model(resource_path("demo"))
     report(0.08, "pressing the stenoses into it")
-    lumen = press_lesions(model.mesh, model.vessels, LESIONS)
+    lumen = press_lesions(model.mesh, model.vessels, lesions)
     scene = organs()
     scene.append(Painted(_ascending_aorta(model), ATTENUATION_HU["aorta"], AORTA_LABEL))
-    scene += artery_solids(model.mesh, lumen, model.vessels, LESIONS)
+    scene += artery_solids(model.mesh, lumen, model.vessels, lesions)
 
     rendering = part_of(report, 0.1, 0.97)
     grid = grid_around(_LOW_RAS, _HIGH_RAS, spacing_mm)
-    physics = Physics(PSF_SIGMA_MM, NOISE_HU, seed)
-    phantom = render_study("demo", scene, LUNG, model.vessels, LESIONS, grid, physics, ATTENUATION_HU, rendering)
+    physics = Physics(psf_sigma_mm, noise_hu, seed)
+    phantom = render_study("demo", scene, LUNG, model.vessels, lesions, grid, physics, ATTENUATION_HU, rendering)
     report(0.97, "separating aorta and coronary arteries")
     _label_aorta(phantom.lumen.labels, grid.ijk_to_ras, model.vessels)
     return phantom

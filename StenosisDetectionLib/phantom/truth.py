@@ -159,7 +159,9 @@ class PhantomTruth:
     """Everything known of a phantom.
 
     `psf_sigma_mm` runs along the voxel axes i, j, k; `noise_hu` is the standard deviation of the noise;
-    `attenuation_hu` names the attenuations painted, before blur and noise.
+    `attenuation_hu` names the attenuations painted, before blur and noise. Of a whole heart: `family` of its generator,
+    `ostia_ras` by the name of the vessel that begins there, small unnamed `side_branches`, vessels `cropped` by the
+    field of view (what lies outside is not in `vessels`), and what the `acquisition` did (see `acquisition`).
     """
 
     kind: str
@@ -170,6 +172,13 @@ class PhantomTruth:
     seed: int
     attenuation_hu: dict[str, float] = field(default_factory=dict)
     coordinate_system: str = "RAS"
+    family: str = ""
+    dominance: str | None = None
+    anomalies: tuple[str, ...] = ()
+    ostia_ras: dict[str, np.ndarray] = field(default_factory=dict)
+    side_branches: tuple[VesselTruth, ...] = ()
+    cropped: tuple[str, ...] = ()
+    acquisition: dict[str, object] = field(default_factory=dict)
 
     def vessel(self, name: str) -> VesselTruth:
         """Return the vessel of that name; KeyError when there is none."""

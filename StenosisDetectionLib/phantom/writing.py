@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from .truth import Phantom, PhantomTruth, VesselTruth
 TRUTH_SCHEMA = "stenosis-detection/phantom-truth/1"
 TRUTH_FILE = "truth.json"
 LABELS_FILE = "truth.seg.nrrd"
-_COLORS = {1: "0.9 0.2 0.2", 2: "0.9 0.6 0.5"}
+DICOM_FOLDER = "dicom"
+_LABEL_KEYS = {"coronary_lumen": 1, "aorta": 2, "cardiac_veins": 3, "small_coronary_branches": 4}
+_COLORS = {1: "0.9 0.2 0.2", 2: "0.9 0.6 0.5", 3: "0.3 0.4 0.9", 4: "0.9 0.5 0.2"}
 
 
 def check_directory(directory: Path, overwrite: bool) -> None:
@@ -36,13 +39,21 @@ def check_directory(directory: Path, overwrite: bool) -> None:
     if not overwrite:
         raise InputError(f"the folder '{directory.name}' exists already: choose another one or add --overwrite")
     # The whole folder is replaced, so it must hold nothing else.
+    names -= {DICOM_FOLDER}
     volumes = [name for name in names - {TRUTH_FILE, LABELS_FILE} if name.endswith(".nrrd")]
     if not {TRUTH_FILE, LABELS_FILE} <= names or len(names) != 3 or len(volumes) != 1:
         raise InputError(f"the folder '{directory.name}' holds more than a phantom: choose another folder")
 
 
-def write_phantom(study: Phantom, directory: Path, overwrite: bool = False) -> Path:
+def write_phantom(
+    study: Phantom,
+    directory: Path,
+    overwrite: bool = False,
+    write_dicom: Callable[[Phantom, Path], object] | None = None,
+) -> Path:
     """Write `<kind>.nrrd`, `truth.seg.nrrd` and `truth.json` into a folder, which is then complete or absent.
+
+    `write_dicom` is given the phantom and the folder `dicom` inside, to write the volume there, too.
 
     Returns
     -------
@@ -62,6 +73,8 @@ def write_phantom(study: Phantom, directory: Path, overwrite: bool = False) -> P
         _write_image(study.volume.voxels.astype(np.int16), study.volume.ijk_to_ras, beside / name, {})
         _write_image(study.lumen.labels, study.lumen.ijk_to_ras, beside / LABELS_FILE, _segment_fields(study.lumen))
         (beside / TRUTH_FILE).write_text(json.dumps(truth_as_dict(study.truth), allow_nan=False) + "\n")
+        if write_dicom is not None:
+            write_dicom(study, beside / DICOM_FOLDER)
         beside.chmod(0o755)
         if directory.exists():
             shutil.rmtree(directory)
@@ -87,9 +100,21 @@ def truth_as_dict(truth: PhantomTruth) -> dict[str, object]:
         "psf_sigma_mm": list(truth.psf_sigma_mm),
         "noise_hu": truth.noise_hu,
         "attenuation_hu": truth.attenuation_hu,
-        "labels": {"coronary_lumen": 1, "aorta": 2},
+        "labels": _LABEL_KEYS,
         "lesions": [vars(lesion) | {"position_ras": list(lesion.position_ras)} for lesion in truth.lesions],
         "vessels": [_vessel_as_dict(vessel) for vessel in truth.vessels],
+    } | (_heart_as_dict(truth) if truth.family else {})
+
+
+def _heart_as_dict(truth: PhantomTruth) -> dict[str, object]:
+    return {
+        "family": truth.family,
+        "dominance": truth.dominance,
+        "anomalies": list(truth.anomalies),
+        "ostia_ras": {name: np.round(place, 4).tolist() for name, place in truth.ostia_ras.items()},
+        "side_branches": [_vessel_as_dict(vessel) for vessel in truth.side_branches],
+        "cropped": list(truth.cropped),
+        "acquisition": truth.acquisition,
     }
 
 
@@ -103,6 +128,10 @@ def _vessel_as_dict(vessel: VesselTruth) -> dict[str, object]:
         "distance_mm": np.round(vessel.distance_mm, 4).tolist(),
         "diameter_mm": _numbers(vessel.diameter_mm),
         "healthy_diameter_mm": _numbers(vessel.healthy_diameter_mm),
+        "segments": [
+            {"scheme": "SCCT", "number": number, "start_mm": round(start, 4), "end_mm": round(end, 4)}
+            for number, start, end in vessel.segments
+        ],
     }
 
 
