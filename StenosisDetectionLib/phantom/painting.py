@@ -7,6 +7,11 @@ import numpy as np
 
 from .cells import Box, Cells, Field, Painted
 
+Layers = dict[int, np.ndarray]
+"""By label the part of each cell that it fills (float32, 0 to 1); `BEHIND` is the part that is not painted over."""
+
+BEHIND = 0
+
 
 class Slab:
     """A slab of cells with what is left of a scene in it, found once for all its tiles."""
@@ -23,28 +28,33 @@ class Slab:
                 borders.append([s.start for s in part[1]] + [s.stop for s in part[1]])
         self._borders = np.array(borders).reshape(-1, 6)
 
-    def paint(self, box: Box) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-        """Return the attenuation (float32, HU) and by label the filled part (float32, 0 to 1) of the cells of a box."""
+    def present(self, box: Box) -> list[Painted]:
+        """Return the solids whose boxes meet a box."""
         starts, stops = [s.start for s in box], [s.stop for s in box]
         meets = (self._borders[:, :3] < stops).all(axis=1) & (self._borders[:, 3:] > starts).all(axis=1)
-        scene = [self._present[n] for n in np.flatnonzero(meets)]
-        return _paint_tile(scene, self.cells.tile(box), self._background)
+        return [self._present[n] for n in np.flatnonzero(meets)]
+
+    def paint(self, box: Box) -> tuple[np.ndarray, Layers]:
+        """Return the attenuation (float32, HU) and the layers of the cells of a box."""
+        tile, scene, bottom = self.cells.tile(box), self.present(box), self._background
+        layers: Layers = {}
+        for number in range(len(scene) - 1, -1, -1):
+            if scene[number].solid.covers(tile):
+                bottom = scene[number].hu
+                if scene[number].label:
+                    layers[scene[number].label] = np.ones(tile.shape, dtype=np.float32)
+                scene = scene[number + 1 :]
+                break
+        image = (
+            tile.sampled(bottom, tile.whole()) if callable(bottom) else np.full(tile.shape, bottom, dtype=np.float32)
+        )
+        paint_over(scene, tile, image, layers)
+        return image, layers
 
 
-def _paint_tile(
-    scene: Sequence[Painted], tile: Cells, background_hu: float | Field
-) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Paint the solids of a tile, back to front; each takes its part of the cells from what lies behind it."""
-    layers: dict[int, np.ndarray] = {}
-    first, bottom = 0, background_hu
-    for number in range(len(scene) - 1, -1, -1):
-        if scene[number].solid.covers(tile):
-            first, bottom = number + 1, scene[number].hu
-            if scene[number].label:
-                layers[scene[number].label] = np.ones(tile.shape, dtype=np.float32)
-            break
-    image = tile.sampled(bottom, tile.whole()) if callable(bottom) else np.full(tile.shape, bottom, dtype=np.float32)
-    for painted in scene[first:]:
+def paint_over(scene: Sequence[Painted], tile: Cells, image: np.ndarray, layers: Layers) -> None:
+    """Paint solids back to front on a tile, in place: each takes its part of the cells from what lies behind it."""
+    for painted in scene:
         filled = painted.solid.fraction(tile)
         if filled is None:
             continue
@@ -58,7 +68,6 @@ def _paint_tile(
             if painted.label not in layers:
                 layers[painted.label] = np.zeros(tile.shape, dtype=np.float32)
             layers[painted.label][box] += fraction
-    return image, layers
 
 
 def voxel_means(layer: np.ndarray, factors_ijk: tuple[int, int, int]) -> np.ndarray:

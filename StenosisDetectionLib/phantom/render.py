@@ -13,6 +13,7 @@ number of threads, because every sum is added in one order.
 """
 
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,20 +26,21 @@ import numpy as np
 from ..errors import InputError
 from ..geometry import shifted, spacing_of
 from ..progress import StageReport, no_report, part_of
-from .blurring import blur_axis, gaussian_kernel, margin_of
+from .blurring import blur_axis, gaussian_kernel, margin_of, spread_axis
 from .cells import Box, Cells, Field, Painted, Solid
 from .detail import DETAIL_TILE, Detail
-from .painting import Slab, voxel_means
+from .painting import BEHIND, Layers, Slab, paint_over, voxel_means
 
 __all__ = ["MAXIMUM_CELL_MM", "Box", "Cells", "Detail", "Field", "Painted", "Rendering", "Solid", "render", "rendered"]
 
 MAXIMUM_CELL_MM = 0.2
 """Largest spacing of the cells where there is fine structure."""
 
-_COARSE_SIGMA = 1.7  # a coarse cell is at most this many sigma wide, so that the rest of the kernel is well sampled
+_COARSE_SIGMA = 2.4  # a coarse cell is at most this many sigma wide: of their variance it then adds half itself
 _SLAB_CELLS = 32
 _TILE_CELLS = 64
 _THREADS = 2
+_LAYERS_LOCK = threading.Lock()
 
 Result = TypeVar("Result")
 
@@ -106,12 +108,9 @@ def rendered(
         raise InputError("the sigma of the point spread must be at least 0.05 mm along each axis")
     work = _Work(scene, size_ijk, ijk_to_ras, psf_sigma_mm, background_hu, tuple(fraction_labels))
     fine = [min(cell_mm, sigma / cells_per_sigma) for sigma in psf_sigma_mm]
-    if detail is None:
+    if detail is None or not detail.solids:
         return work.everywhere(scene, fine, report)
-    rough = [scene[n] for n in range(len(scene)) if n not in detail.solids]
-    result = work.everywhere(rough, [_COARSE_SIGMA * sigma for sigma in psf_sigma_mm], part_of(report, 0.0, 0.5))
-    work.in_detail(result, detail, fine, part_of(report, 0.5, 1.0))
-    return result
+    return work.in_detail(detail, fine, report)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,28 +124,39 @@ class _Work:
     background_hu: float | Field
     fraction_labels: tuple[int, ...]
 
-    def everywhere(self, scene: Sequence[Painted], cells_mm: Sequence[float], report: StageReport) -> Rendering:
-        """Return the image of a scene on cells of at most these spacings along i, j, k, slab by slab."""
+    def everywhere(
+        self, scene: Sequence[Painted], cells_mm: Sequence[float], report: StageReport, under: "_Under | None" = None
+    ) -> Rendering:
+        """Return the image of a scene on cells of at most these spacings along i, j, k, slab by slab.
+
+        With `under` the first `under.count` solids are also kept unblurred.
+        """
         factors, kernels, margin = self._sampling(cells_mm)
         size = self.size_ijk
         result = self._empty()
+        count = len(scene) if under is None else under.count
         slices = max(1, _SLAB_CELLS // factors[2])
         starts = list(range(-margin[2], size[2] + margin[2], slices))
 
-        def work(first_slice: int) -> tuple[int, np.ndarray, dict[int, np.ndarray]]:
-            count = min(slices, size[2] + margin[2] - first_slice)
-            cells = self._block(
-                (-margin[0], -margin[1], first_slice),
-                (size[0] + 2 * margin[0], size[1] + 2 * margin[1], count),
-                factors,
-            )
-            image, layers = _painted_in_tiles(Slab(scene, cells, self.background_hu))
+        def work(first_slice: int) -> tuple[int, np.ndarray, Layers]:
+            thick = min(slices, size[2] + margin[2] - first_slice)
+            voxels = (size[0] + 2 * margin[0], size[1] + 2 * margin[1], thick)
+            cells = self._block((-margin[0], -margin[1], first_slice), voxels, factors)
+            slab, over = Slab(scene[:count], cells, self.background_hu), Slab(scene[count:], cells, 0.0)
+            image, fractions = np.empty(cells.shape, dtype=np.float32), _Fractions(cells)
+            for box in _tiles(cells):
+                part, layers = slab.paint(box)
+                if under is not None:
+                    under.keep(first_slice, box, part, layers)
+                    paint_over(over.present(box), cells.tile(box), part, layers)
+                image[box] = part
+                fractions.put(box, layers)
             blurred = np.empty((len(image), size[1], size[0]), dtype=np.float32)
             for plane, out in zip(image, blurred, strict=True):
                 rows = blur_axis(plane, 0, kernels[1], factors[1], margin[1], size[1])
                 out[:] = blur_axis(rows.T, 0, kernels[0], factors[0], margin[0], size[0]).T
             inside = np.s_[:, margin[1] : margin[1] + size[1], margin[0] : margin[0] + size[0]]
-            return first_slice, blurred, {label: layer[inside] for label, layer in layers.items()}
+            return first_slice, blurred, {label: layer[inside] for label, layer in fractions.by_label.items()}
 
         with closing(_in_order(work, starts)) as results:
             for number, (first_slice, planes, layers) in enumerate(results):
@@ -155,56 +165,68 @@ class _Work:
                 last = min(first_slice + len(planes) // factors[2], size[2])
                 first = max(first_slice, 0)
                 if first < last:
+                    place = (slice(first, last), slice(0, size[1]), slice(0, size[0]))
                     part = slice(first - first_slice, last - first_slice)
-                    _put_layers(
-                        result,
-                        (slice(first, last), slice(0, size[1]), slice(0, size[0])),
-                        {label: layer[part] for label, layer in layers.items()},
-                    )
+                    _put_layers(result, place, {label: layer[part] for label, layer in layers.items()})
         return result
 
-    def in_detail(self, result: Rendering, detail: Detail, cells_mm: Sequence[float], report: StageReport) -> None:
-        """Replace the image by one on fine cells in the tiles where there is fine structure."""
-        factors, kernels, margin = self._sampling(cells_mm)
+    def in_detail(self, detail: Detail, fine_mm: Sequence[float], report: StageReport) -> Rendering:
+        """Return the image with smooth bodies on coarse cells, and what fine structure changes on fine cells."""
+        coarse_mm = [_COARSE_SIGMA * sigma for sigma in self.psf_sigma_mm]
+        coarse_factors, _, coarse_margin = self._sampling(coarse_mm)
+        under = _Under(detail.first, self.size_ijk, coarse_factors, coarse_margin)
+        smooth = [painted for n, painted in enumerate(self.scene) if n not in detail.solids]
+        result = self.everywhere(smooth, coarse_mm, part_of(report, 0.0, 0.6), under)
+        report = part_of(report, 0.6, 1.0)
+        factors, kernels, margin = self._sampling(fine_mm)
         size = self.size_ijk
-        tail = max(m * s for m, s in zip(margin, spacing_of(self.ijk_to_ras), strict=True))
-        tiles = detail.tiles(size, self.ijk_to_ras, tail)
+        # What lies outside is blurred into the image.
+        wide = (size[0] + 2 * margin[0], size[1] + 2 * margin[1], size[2] + 2 * margin[2])
+        tiles = detail.tiles(wide, shifted(self.ijk_to_ras, (-margin[0], -margin[1], -margin[2])))
         rows = [(int(k), tiles[tiles[:, 0] == k, 1:]) for k in np.unique(tiles[:, 0])]
+        fine = self.scene[detail.first :]
+        over = [painted for n, painted in enumerate(self.scene) if n >= detail.first and n not in detail.solids]
 
-        def work(row: tuple[int, np.ndarray]) -> list[tuple[Box, np.ndarray, dict[int, np.ndarray]]]:
+        def work(row: tuple[int, np.ndarray]) -> list[tuple[Box, np.ndarray, Layers]]:
             k, starts = row
-            count = min(DETAIL_TILE, size[2] - k)
-            voxels = (size[0] + 2 * margin[0], size[1] + 2 * margin[1], count + 2 * margin[2])
-            cells = self._block((-margin[0], -margin[1], k - margin[2]), voxels, factors)
-            slab = Slab(self.scene, cells, self.background_hu)
+            thick = min(DETAIL_TILE, wide[2] - k)
+            cells = self._block((-margin[0], -margin[1], k - margin[2]), (wide[0], wide[1], thick), factors)
+            slab, over_slab = Slab(fine, cells, 0.0), Slab(over, cells, 0.0)
             done = []
-            for j, i in starts:
-                counts = (count, min(DETAIL_TILE, size[1] - int(j)), min(DETAIL_TILE, size[0] - int(i)))
-                box = tuple(
-                    slice(start * f, (start + n + 2 * m) * f)
-                    for start, n, f, m in zip((0, int(j), int(i)), counts, factors[::-1], margin[::-1], strict=True)
+            for j, i in starts.tolist():
+                rows, columns = min(DETAIL_TILE, wide[1] - j), min(DETAIL_TILE, wide[0] - i)
+                box = (
+                    slice(0, thick * factors[2]),
+                    slice(j * factors[1], (j + rows) * factors[1]),
+                    slice(i * factors[0], (i + columns) * factors[0]),
                 )
-                image, layers = slab.paint((box[0], box[1], box[2]))
+                corner = (k - margin[2], j - margin[1], i - margin[0])
+                place = tuple(slice(a, a + n) for a, n in zip(corner, (thick, rows, columns), strict=True))
+                place = (place[0], place[1], place[2])
+                without, tile = under.at(place, factors), cells.tile(box)
+                image, layers = without.copy(), {BEHIND: np.ones(without.shape, dtype=np.float32)}
+                paint_over(slab.present(box), tile, image, layers)
+                paint_over(over_slab.present(box), tile, without, {})
+                image -= without
                 for axis in range(3):
-                    a = 2 - axis
-                    image = blur_axis(image, axis, kernels[a], factors[a], margin[a], counts[axis])
-                inside = tuple(
-                    slice(m * f, (m + n) * f) for m, f, n in zip(margin[::-1], factors[::-1], counts, strict=True)
-                )
-                means = {label: voxel_means(layer[inside], factors) for label, layer in layers.items()}
-                place = (slice(k, k + count), slice(int(j), int(j) + counts[1]), slice(int(i), int(i) + counts[2]))
-                done.append((place, image, means))
+                    image = spread_axis(image, axis, kernels[2 - axis], factors[2 - axis])
+                done.append((place, image, {label: voxel_means(layer, factors) for label, layer in layers.items()}))
             return done
 
         with closing(_in_order(work, rows)) as results:
             for number, done in enumerate(results):
                 report(number / len(rows), f"rendering fine structure, part {number + 1} of {len(rows)}")
-                for place, image, means in done:
-                    result.image[place] = image
-                    result.labels[place] = 0
+                for place, change, means in done:
+                    _add_change(result.image, change, place, margin)
+                    inside, part = _within(place, result.labels.shape)
+                    if inside is None or part is None:
+                        continue
+                    result.labels[inside] = 0
                     for fraction in result.fractions.values():
-                        fraction[place] = 0
-                    _put_layers(result, place, means)
+                        fraction[inside] = 0
+                    cropped = {label: layer[part] for label, layer in means.items()}
+                    _put_layers(result, inside, under.with_layers(inside, cropped))
+        return result
 
     def _sampling(
         self, cells_mm: Sequence[float]
@@ -234,23 +256,93 @@ class _Work:
         return Rendering(np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.uint8), fractions)
 
 
-def _painted_in_tiles(slab: Slab) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Return the painted slab (float32) and by label the filled part of its voxels."""
-    shape, factors = slab.cells.shape, slab.cells.factors
-    image = np.empty(shape, dtype=np.float32)
-    fractions: dict[int, np.ndarray] = {}
-    voxels = [n // f for n, f in zip(shape, factors[::-1], strict=True)]
-    step_i, step_j = (max(1, _TILE_CELLS // f) * f for f in factors[:2])
-    for j in range(0, shape[1], step_j):
-        for i in range(0, shape[2], step_i):
-            box = (slice(0, shape[0]), slice(j, min(j + step_j, shape[1])), slice(i, min(i + step_i, shape[2])))
-            image[box], layers = slab.paint(box)
-            place = tuple(slice(s.start // f, s.stop // f) for s, f in zip(box, factors[::-1], strict=True))
-            for label, layer in layers.items():
-                if label not in fractions:
-                    fractions[label] = np.zeros(voxels, dtype=np.float32)
-                fractions[label][place] = voxel_means(layer, factors)
-    return image, fractions
+class _Under:
+    """What is painted before the fine structure: attenuation on coarse cells, unblurred, and fractions of labels."""
+
+    def __init__(
+        self,
+        count: int,
+        size_ijk: tuple[int, int, int],
+        factors: tuple[int, int, int],
+        margin: tuple[int, int, int],
+    ) -> None:
+        self.count = count
+        self._factors = factors[::-1]
+        self._margin = margin[::-1]
+        shape = [(n + 2 * m) * f for n, m, f in zip(size_ijk[::-1], self._margin, self._factors, strict=True)]
+        self._image = np.empty(shape, dtype=np.float32)
+        self._layers: Layers = {}
+
+    def keep(self, first_slice: int, box: Box, image: np.ndarray, layers: Layers) -> None:
+        """Keep what was painted in a box of cells of the slab that begins at a slice."""
+        first_plane = (first_slice + self._margin[0]) * self._factors[0]
+        target = (slice(box[0].start + first_plane, box[0].stop + first_plane), box[1], box[2])
+        self._image[target] = image
+        for label, layer in layers.items():
+            with _LAYERS_LOCK:
+                if label not in self._layers:
+                    self._layers[label] = np.zeros(self._image.shape, dtype=np.float32)
+            self._layers[label][target] = layer
+
+    def at(self, place: Box, factors: tuple[int, int, int]) -> np.ndarray:
+        """Return the attenuation at the fine cells of a box of voxels, linear between coarse cells."""
+        positions, box = [], []
+        for voxels, fine, coarse, margin, count in zip(
+            place, factors[::-1], self._factors, self._margin, self._image.shape, strict=True
+        ):
+            cells = np.arange((voxels.start + margin) * fine, (voxels.stop + margin) * fine)
+            position = np.clip((cells + 0.5) * coarse / fine - 0.5, 0, count - 1)
+            box.append(slice(int(position[0]), int(np.ceil(position[-1])) + 1))
+            positions.append(position - int(position[0]))
+        values = self._image[tuple(box)]
+        for axis, position in enumerate(positions):
+            below = np.minimum(position.astype(int), max(values.shape[axis] - 2, 0))
+            part = (position - below).astype(np.float32).reshape([-1] + [1] * (2 - axis))
+            lower = np.take(values, below, axis=axis)
+            rise = np.take(values, np.minimum(below + 1, values.shape[axis] - 1), axis=axis)
+            rise -= lower
+            rise *= part
+            rise += lower
+            values = rise
+        return values
+
+    def with_layers(self, place: Box, means: Layers) -> Layers:
+        """Return the fractions of voxels with those that were there before, as far as nothing was painted over them."""
+        behind = means.pop(BEHIND)
+        voxels = zip(place, self._margin, self._factors, strict=True)
+        box = tuple(slice((s.start + m) * f, (s.stop + m) * f) for s, m, f in voxels)
+        for label, layer in self._layers.items():
+            k, j, i = self._factors
+            means[label] = means.get(label, np.float32(0)) + behind * voxel_means(layer[box], (i, j, k))
+        return means
+
+
+class _Fractions:
+    """By label the filled part of the voxels of a slab (float32)."""
+
+    def __init__(self, cells: Cells) -> None:
+        self._factors = cells.factors
+        self._shape = [n // f for n, f in zip(cells.shape, cells.factors[::-1], strict=True)]
+        self.by_label: Layers = {}
+
+    def put(self, box: Box, layers: Layers) -> None:
+        """Take the layers of the cells of a box."""
+        place = tuple(slice(s.start // f, s.stop // f) for s, f in zip(box, self._factors[::-1], strict=True))
+        for label, layer in layers.items():
+            if label not in self.by_label:
+                self.by_label[label] = np.zeros(self._shape, dtype=np.float32)
+            self.by_label[label][place] = voxel_means(layer, self._factors)
+
+
+def _tiles(cells: Cells) -> list[Box]:
+    """Return the tiles of a slab."""
+    step_i, step_j = (max(1, _TILE_CELLS // f) * f for f in cells.factors[:2])
+    k, j, i = cells.shape
+    return [
+        (slice(0, k), slice(a, min(a + step_j, j)), slice(b, min(b + step_i, i)))
+        for a in range(0, j, step_j)
+        for b in range(0, i, step_i)
+    ]
 
 
 def _put_layers(result: Rendering, place: Box, layers: dict[int, np.ndarray]) -> None:
@@ -259,6 +351,23 @@ def _put_layers(result: Rendering, place: Box, layers: dict[int, np.ndarray]) ->
         result.labels[place][layer >= 0.5] = label
         if label in result.fractions:
             result.fractions[label][place] = layer
+
+
+def _within(place: Box, shape: Sequence[int]) -> tuple[Box, Box] | tuple[None, None]:
+    """Return the part of a box that lies in an array of a shape, in the array and in the box; None where none does."""
+    inside = [slice(max(s.start, 0), min(s.stop, n)) for s, n in zip(place, shape, strict=True)]
+    if any(s.start >= s.stop for s in inside):
+        return None, None
+    part = [slice(a.start - s.start, a.stop - s.start) for a, s in zip(inside, place, strict=True)]
+    return (inside[0], inside[1], inside[2]), (part[0], part[1], part[2])
+
+
+def _add_change(image: np.ndarray, change: np.ndarray, place: Box, margin: Sequence[int]) -> None:
+    """Add a change that reaches a margin (i, j, k) beyond its place, as far as the image goes."""
+    wide = [slice(s.start - m, s.stop + m) for s, m in zip(place, margin[::-1], strict=True)]
+    inside, part = _within((wide[0], wide[1], wide[2]), image.shape)
+    if inside is not None and part is not None:
+        image[inside] += change[part]
 
 
 def _add_planes(volume: np.ndarray, planes: np.ndarray, first_slice: int, kernel: np.ndarray, factor: int) -> None:

@@ -7,6 +7,7 @@ as a smooth random weight of the views. The depths are those drawn for the acqui
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,72 +19,78 @@ from .assembly import Grid
 from .cells import upsampled
 
 _VIEWS = 96
-_CALCIUM_PIXEL_MM = 0.9
-_IODINE_PIXEL_MM = 2.5
 _DENSE_HU = 120.0  # above the blood of the aorta begins calcium or metal
-_FULL_SHADOW = 3000.0  # HU mm through calcium that give the full shadow: 3 mm of 1000 HU
 _IODINE_HU = 180.0
-_IODINE_FULL = 12000.0  # HU mm: two chambers of 40 mm with 300 HU
-_METAL_FULL_SHADOWS = 2.0
+_LARGEST = 2.5  # no artifact is deeper than this many times the depth asked for
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How coarse an artifact is computed (mm), and the round body beside which it has the depth asked for.
+
+    `beside` is what the projection of that body gives there, as part of attenuation squared times radius.
+    """
+
+    pixel_mm: float
+    slice_mm: float
+    radius_mm: float
+    hu: float
+    beside: float
+
+
+_CALCIUM = _Kind(0.9, 1.0, 1.5, 1000.0, 0.5)
+_IODINE = _Kind(2.5, 5.0, 20.0, 300.0, 0.9)
 
 
 def add_streaks(image: np.ndarray, grid: Grid, acquisition: Acquisition, aorta_hu: float) -> None:
     """Add shadows of calcium and metal and the shade of iodine to an image [k, j, i], in place."""
     if acquisition.shadow_hu > 0:
-        limit = max(aorta_hu, 300.0) + _DENSE_HU
-        _add(image, grid, acquisition, limit, _CALCIUM_PIXEL_MM, 1.0, acquisition.shadow_hu, _FULL_SHADOW)
+        _add(image, grid, acquisition.seed, max(aorta_hu, 300.0) + _DENSE_HU, acquisition.shadow_hu, _CALCIUM)
     if acquisition.iodine_shade_hu > 0:
-        _add(image, grid, acquisition, _IODINE_HU, _IODINE_PIXEL_MM, 5.0, acquisition.iodine_shade_hu, _IODINE_FULL)
+        _add(image, grid, acquisition.seed, _IODINE_HU, acquisition.iodine_shade_hu, _IODINE)
 
 
-def _add(
-    image: np.ndarray,
-    grid: Grid,
-    acquisition: Acquisition,
-    limit_hu: float,
-    pixel_mm: float,
-    slice_mm: float,
-    depth_hu: float,
-    full: float,
-) -> None:
-    """Add the artifact of what is denser than a limit; `depth_hu` beside a body through which `full` HU mm lie."""
+def _add(image: np.ndarray, grid: Grid, seed: int, limit_hu: float, depth_hu: float, kind: _Kind) -> None:
+    """Add the artifact of what is denser than a limit, in place."""
     spacing = spacing_of(grid.ijk_to_ras)
-    steps = [max(1, round(size / s)) for size, s in zip((slice_mm, pixel_mm, pixel_mm), spacing[::-1], strict=True)]
+    sizes = (kind.slice_mm, kind.pixel_mm, kind.pixel_mm)
+    steps = [max(1, round(size / s)) for size, s in zip(sizes, spacing[::-1], strict=True)]
     dense = _dense(image, limit_hu, steps)
     slices = np.flatnonzero(dense.any(axis=(1, 2)))
     if len(slices) == 0:
         return
-    rows, columns = dense.shape[1:]
-    matrix, bins = _projection(rows, columns, steps[1] * spacing[1], steps[2] * spacing[0])
-    paths = (matrix @ dense[slices].reshape(len(slices), -1).T).reshape(_VIEWS, bins, len(slices))
-    longest = paths.max(axis=(0, 1))
-    error = -(paths**2) * _view_weights(acquisition.seed)[:, None, None]
-    filtered = _ramp_filtered(error)
-    artifact = (matrix.T @ filtered.reshape(_VIEWS * bins, -1)).T.reshape(len(slices), rows, columns)
-    outside = dense[slices] == 0
-    deepest = np.array([max(-float(a[o].min(initial=0)), 1e-9) for a, o in zip(artifact, outside, strict=True)])
-    wanted = depth_hu * np.minimum(longest / full, _METAL_FULL_SHADOWS)
-    # Rows of one body share one scale, so that its shadow is smooth along k.
-    artifact *= (wanted / np.maximum(deepest, deepest.max() * 1e-3))[:, None, None].astype(np.float32)
-    whole = np.zeros((dense.shape[0] + 2, rows + 2, columns + 2), dtype=np.float32)
-    whole[slices + 1, 1:-1, 1:-1] = artifact
-    whole[:, 0], whole[:, -1] = whole[:, 1], whole[:, -2]
-    whole[:, :, 0], whole[:, :, -1] = whole[:, :, 1], whole[:, :, -2]
-    # A block's value stands at its middle: half a step after its first voxel.
-    first = [step // 2 for step in steps]
-    padded = [step + n for step, n in zip(first, image.shape, strict=True)]
-    for start in range(0, image.shape[0], 16):
-        stop = min(start + 16, image.shape[0])
-        nodes = slice((start + steps[0] - first[0]) // steps[0], None)
-        offset = (start + steps[0] - first[0]) % steps[0]
-        part = upsampled(
-            whole[nodes],
-            (offset + stop - start, padded[1] + steps[1] - 2 * first[1], padded[2] + steps[2] - 2 * first[2]),
-            steps,
-        )
-        image[start:stop] += part[offset:, steps[1] - first[1] :, steps[2] - first[2] :][
-            :, : image.shape[1], : image.shape[2]
-        ]
+    artifact = np.zeros(dense.shape, dtype=np.float32)
+    scale = depth_hu / (kind.beside * kind.hu**2 * kind.radius_mm)
+    artifact[slices] = scale * _hardened(dense[slices], steps[1] * spacing[1], steps[2] * spacing[0], kind, seed)
+    np.clip(artifact, -_LARGEST * depth_hu, _LARGEST * depth_hu, out=artifact)
+    _add_upsampled(image, artifact, steps)
+
+
+def _hardened(dense: np.ndarray, row_mm: float, column_mm: float, kind: _Kind, seed: int) -> np.ndarray:
+    """Return what filtered back projection makes of the error -p^2 of dense slices [k, j, i], in HU^2 mm."""
+    count, rows, columns = dense.shape
+    matrix, bins = _projection(rows, columns, row_mm, column_mm)
+    paths = (matrix @ dense.reshape(count, -1).T).reshape(_VIEWS, bins, count)
+    # Through much more than the body of reference the beam hardens no further.
+    error = -(paths**2) / (1 + paths / (4 * kind.radius_mm * kind.hu)) * _view_weights(seed)[:, None, None]
+    scale = np.float32(np.pi / _VIEWS / (row_mm * column_mm))
+    back = matrix.T @ (scale * _ramp_filtered(error)).reshape(_VIEWS * bins, count)
+    return back.T.reshape(dense.shape)
+
+
+def _add_upsampled(image: np.ndarray, blocks: np.ndarray, steps: Sequence[int]) -> None:
+    """Add to an image values of blocks of `steps` voxels, linear between the middles of the blocks, in place."""
+    nodes = np.pad(blocks, 1, mode="edge")
+    # A node stands `first` voxels before the image's first; then one every step.
+    first = [step - (step - 1) // 2 for step in steps]
+    for start in range(image.shape[0]):
+        at = (start + first[0]) / steps[0]
+        below = min(int(at), len(nodes) - 2)
+        plane = nodes[below] + np.float32(at - below) * (nodes[below + 1] - nodes[below])
+        if not plane.any():
+            continue
+        shape = [n + f for n, f in zip(image.shape[1:], first[1:], strict=True)]
+        image[start] += upsampled(plane, shape, steps[1:])[first[1] :, first[2] :]
 
 
 def _dense(image: np.ndarray, limit_hu: float, steps: Sequence[int]) -> np.ndarray:
