@@ -155,6 +155,18 @@ def test_branches_of_branches_are_called_after_them():
     assert {v.name for v in tree.vessels} == MAIN | {"D1", "D1a"}
 
 
+def test_a_vein_that_touches_the_lad_is_left_out():
+    lad = HEART["LAD"].points(2.0)
+    beside = lad[8:38] + np.array([3.4, -0.5, 1.2])
+    vein = Tube(tuple(map(tuple, beside)), 1.5, 1.6)
+    touching = Tube((tuple(lad[22]), tuple(beside[14])), 1.0, 1.0)
+    tree = extract_tree(
+        coarse([HEART[n] for n in ("LM", "LAD", "LCX", "D1", "RCA")] + [vein, touching], (0.5, 0.5, 0.5))
+    )
+    assert {v.name for v in tree.vessels} == MAIN | {"D1"}
+    assert "touching_vein" in tree.flags
+
+
 def two_patients() -> LumenSegmentation:
     shift = np.array([190.0, 0.0, 0.0])
     tubes = [HEART[n] for n in ("LM", "LAD", "LCX", "RCA")]

@@ -112,7 +112,7 @@ class SectionTree:
         course = [start]
         while self.sections[course[-1]].children:
             children = self.sections[course[-1]].children
-            tangent = self._end_tangent(course[-1])
+            tangent = self.end_tangent(course[-1])
             thickest = max(self.thickness(c) for c in children)
             longest = max(self.longest[c] for c in children)
             course.append(
@@ -147,7 +147,7 @@ class SectionTree:
         first = radius[along[outside] <= OUTER_START_MM]
         return float(along[-1]), float(max(radius.mean(), first.mean()))
 
-    def _end_tangent(self, index: int) -> np.ndarray:
+    def end_tangent(self, index: int) -> np.ndarray:
         """Return the direction of the last 6 mm of a section."""
         nodes, along = self.sections[index].nodes, self.along[index]
         step = self.ras[nodes[-1]] - self.ras[nodes[np.searchsorted(along, max(along[-1] - 6.0, 0.0))]]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..anatomy import branch_name
+from ..geometry import arc_length
 from .courses import Course, Habit, SectionTree
 
 MAJOR_BRANCH_MM = 20.0
@@ -30,6 +31,11 @@ from smaller ones.
 """
 
 LONGEST_SEPTAL_MM = 45.0
+
+BESIDE_MM, BESIDE_PART, BESIDE_LENGTH_MM = 6.0, 0.6, 30.0
+BACKWARD_COSINE = -0.5
+"""What runs beside its parent over more than this part of 30 mm or more, or leaves it backward and stays beside it over
+15 mm, is a vein that touches the artery."""
 
 LEAST_CONTRAST = 0.3
 """Least difference between the anterior directions of LAD and LCX."""
@@ -163,6 +169,11 @@ def _name_left(
     return [r for r in roots if all(r is not p for p in pair)]
 
 
+def _is_major(tree: SectionTree, index: int) -> bool:
+    """Whether a branch is long enough, and thicker than a twig, to be one that the left main divides into."""
+    return tree.longest[index] >= MAJOR_BRANCH_MM and _is_branch(tree, index)
+
+
 def _divide(tree: SectionTree, root: list[int]) -> tuple[list[int], list[list[int]]] | None:
     """Return the stem and the major daughters of a left tree, None when it does not divide into LAD and LCX.
 
@@ -171,7 +182,7 @@ def _divide(tree: SectionTree, root: list[int]) -> tuple[list[int], list[list[in
     stem: list[int] = []
     while True:
         children = tree.sections[stem[-1]].children if stem else root
-        major = [c for c in children if tree.longest[c] >= MAJOR_BRANCH_MM]
+        major = [c for c in children if _is_major(tree, c)]
         if len(major) >= 2:
             break
         if not major:
@@ -179,10 +190,10 @@ def _divide(tree: SectionTree, root: list[int]) -> tuple[list[int], list[list[in
         stem.append(major[0])
     daughters: list[list[int]] = []
     for child in major:
-        further = [c for c in tree.sections[child].children if tree.longest[c] >= MAJOR_BRANCH_MM]
+        further = [c for c in tree.sections[child].children if _is_major(tree, c)]
         close = tree.length(child) <= TRIFURCATION_MM and len(further) >= 2
         daughters += [[child, c] for c in further] if close else [[child]]
-    front, back = max(_anterior(tree, d) for d in daughters), min(_anterior(tree, d) for d in daughters)
+    front, back = _front_and_back(tree, daughters)
     # A long stem is rather an LAD that gives its first diagonal branch than a left main.
     long = sum(tree.length(s) for s in stem) > LONGEST_LEFT_MAIN_MM
     plausible = front >= SIDEWAYS and back <= (-2 * SIDEWAYS if long else SIDEWAYS)
@@ -191,13 +202,13 @@ def _divide(tree: SectionTree, root: list[int]) -> tuple[list[int], list[list[in
 
 def _has_own_ostia(tree: SectionTree, daughters: list[list[int]], others: list[list[int]]) -> bool:
     """Whether another tree holds the real LAD or LCX: it leads farther forward or backward than all daughters do."""
-    front, back = max(_anterior(tree, d) for d in daughters), min(_anterior(tree, d) for d in daughters)
+    front, back = _front_and_back(tree, daughters)
     for other in others:
         stack, found = list(other), []
         while stack:
             section = stack.pop()
             if tree.longest[section] >= MAJOR_BRANCH_MM:
-                found.append(_anterior(tree, [section]))
+                found.append(float(tree.direction([section], 5.0, 60.0)[1]))
                 stack += tree.sections[section].children
         if found and (
             (back > -2 * SIDEWAYS and min(found) < back - LEAST_CONTRAST)
@@ -207,9 +218,26 @@ def _has_own_ostia(tree: SectionTree, daughters: list[list[int]], others: list[l
     return False
 
 
-def _anterior(tree: SectionTree, daughter: list[int]) -> float:
-    """Return how far anterior a daughter of the left main leads, -1 to 1."""
-    return float(tree.direction(daughter[-1:], 5.0, 60.0)[1])
+def _anterior(tree: SectionTree, daughter: list[int], habit: Habit) -> float:
+    """Return how far anterior a daughter of the left main leads, -1 to 1, where it goes the way of a vessel."""
+    nodes = tree.nodes(tree.follow(daughter[-1], habit))
+    along = arc_length(tree.ras[nodes])
+    part = (along >= min(5.0, 0.5 * along[-1])) & (along <= 60.0)
+    steps = tree.ras[nodes[part]] - tree.ras[nodes[0]]
+    return float((steps[:, 1] / np.maximum(np.linalg.norm(steps, axis=1), 1e-6)).mean())
+
+
+def _front_and_back(tree: SectionTree, daughters: list[list[int]]) -> tuple[float, float]:
+    """Return how far anterior the foremost daughter leads as an LAD, and the hindmost of the others as an LCX."""
+    ordered = _by_position(tree, daughters)
+    return _anterior(tree, ordered[0], LAD_HABIT), _anterior(tree, ordered[-1], LCX_HABIT)
+
+
+def _by_position(tree: SectionTree, daughters: list[list[int]]) -> list[list[int]]:
+    """Return the daughters of the left main from the LAD to the LCX."""
+    front = max(daughters, key=lambda d: _anterior(tree, d, LAD_HABIT))
+    others = [d for d in daughters if d is not front]
+    return [front, *sorted(others, key=lambda d: -_anterior(tree, d, LCX_HABIT))]
 
 
 def _name_divided_left(
@@ -221,7 +249,7 @@ def _name_divided_left(
     crux_free: bool,
 ) -> None:
     """Name a left tree by its stem and major daughters: foremost the LAD, hindmost the LCX, between them the ramus."""
-    daughters = sorted(daughters, key=lambda d: -_anterior(tree, d))
+    daughters = _by_position(tree, daughters)
     front, back = daughters[0], daughters[-1]
     while len(front) > 1 and len(back) > 1 and front[0] == back[0]:
         stem, front, back = [*stem, front[0]], front[1:], back[1:]
@@ -323,12 +351,28 @@ def _name_side_branches(tree: SectionTree, naming: Naming, roles: dict[int, str]
                 for child in tree.sections[section].children:
                     if child in used or not (child in roles or _is_branch(tree, child)):
                         continue
+                    if child not in roles and _is_vein(tree, parent, section, child):
+                        naming.flags.append("touching_vein")
+                        continue
                     sections = tree.follow(child, BRANCH_HABIT)
                     course = Course(sections, parent, roles.get(child) or _branch_name(tree, parent, child))
                     used.update(sections)
                     following.append(course)
         naming.courses += following
         generation = following
+
+
+def _is_vein(tree: SectionTree, parent: Course, section: int, child: int) -> bool:
+    """Whether a side branch that leaves at the end of a section of its parent is a vein that touches it there."""
+    from scipy.spatial import cKDTree
+
+    nodes = tree.nodes(tree.follow(child, BRANCH_HABIT))
+    along = arc_length(tree.ras[nodes])
+    beside = cKDTree(tree.ras[tree.nodes(parent.sections)]).query(tree.ras[nodes])[0] < BESIDE_MM
+    if along[-1] >= BESIDE_LENGTH_MM and beside.mean() > BESIDE_PART:
+        return True
+    backward = float(tree.direction([child], 3.0, 15.0) @ tree.end_tangent(section)) < BACKWARD_COSINE
+    return backward and bool(beside[along <= 15.0].mean() > BESIDE_PART)
 
 
 def _branch_name(tree: SectionTree, parent: Course, child: int) -> str:
