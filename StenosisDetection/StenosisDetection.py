@@ -130,8 +130,8 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def cleanup(self) -> None:
         """Called when the module is reloaded and when Slicer closes."""
-        # When Slicer closes, the widgets may be gone already, which PythonQt answers with a ValueError.
-        with contextlib.suppress(ValueError):
+        # When Slicer closes, widgets (ValueError) and scene (None, AttributeError) may be gone already.
+        with contextlib.suppress(ValueError, AttributeError):
             self.panel.stop()
             self.panel.close()
         slicer.app.disconnect("aboutToQuit()", self.panel.stop)

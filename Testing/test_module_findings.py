@@ -201,6 +201,21 @@ def test_a_region_limits_the_search(widget, pipeline):
     assert pipeline.calls[0][2].roi == pytest.approx((-5, 5, 4, 16, 13, 27))
 
 
+def test_a_new_region_begins_in_the_middle_of_the_volume(widget):
+    import slicer
+
+    volume_node = add_volume()
+    widget.ui.inputVolumeSelector.setCurrentNode(volume_node)
+    region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
+    widget.ui.inputRegionSelector.setCurrentNode(region)
+    box, whole = [0.0] * 6, [0.0] * 6
+    region.GetRASBounds(box)
+    volume_node.GetRASBounds(whole)
+    for axis in range(3):
+        middle = (whole[2 * axis] + whole[2 * axis + 1]) / 2
+        assert whole[2 * axis] < box[2 * axis] < middle < box[2 * axis + 1] < whole[2 * axis + 1]
+
+
 def test_the_choices_reach_the_options_and_the_scene(widget, pipeline):
     widget.ui.inputVolumeSelector.setCurrentNode(add_volume())
     widget.ui.precisionComboBox.currentIndex = widget.ui.precisionComboBox.findText("bf16")

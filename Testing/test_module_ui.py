@@ -20,6 +20,14 @@ def test_every_widget_explains_itself():
             assert "toolTip" in shown, name
 
 
+def test_sections_hide_nothing_but_one_frame_each():
+    """A collapsible button forgets that a child of its own was hidden while it was collapsed."""
+    for section in ElementTree.parse(UI).getroot().iter("widget"):
+        if section.get("class") == "ctkCollapsibleButton":
+            assert [child.get("class") for child in section.findall("layout/item/widget")] == ["QFrame"]
+            assert len(section.findall("layout/item")) == 1
+
+
 def test_every_choice_can_be_reached_by_key():
     """A label with a mnemonic leads to its partner, and every button has a mnemonic of its own or can be tabbed to."""
     root = ElementTree.parse(UI).getroot()

@@ -9,6 +9,9 @@ from typing import Any
 
 from .suggestion import Suggestion, VolumeFacts, suggest_volume
 
+_REGION_SHARE = 0.7
+"""Part of the volume's sides that a new region takes."""
+
 
 class InputView:
     """Suggests one of the loaded volumes."""
@@ -48,6 +51,17 @@ def volume_nodes() -> list[Any]:
     return [
         node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors()
     ]
+
+
+def start_region(roi_node: Any, volume_node: Any) -> None:
+    """Give a region that was not drawn yet the middle of the volume, for the user to drag into place."""
+    if roi_node.GetNumberOfControlPoints() > 0:
+        return
+    bounds = [0.0] * 6
+    volume_node.GetRASBounds(bounds)
+    low, high = bounds[0::2], bounds[1::2]
+    roi_node.SetXYZ(*((a + b) / 2.0 for a, b in zip(low, high, strict=True)))
+    roi_node.SetRadiusXYZ(*(_REGION_SHARE * (b - a) / 2.0 for a, b in zip(low, high, strict=True)))
 
 
 def _facts(node: Any) -> VolumeFacts:

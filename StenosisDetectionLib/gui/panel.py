@@ -14,7 +14,7 @@ from .choices_view import ChoicesView
 from .correct_view import CorrectView
 from .dependencies import require_torch
 from .findings_view import FindingsView
-from .input_view import InputView
+from .input_view import InputView, start_region
 from .navigation import open_in_segment_editor
 from .review_view import ReviewView
 from .run_view import RunView, open_log
@@ -91,6 +91,8 @@ class Panel:
         if parameters is None:
             self.update_buttons()
             return
+        if parameters.inputRegion is not None and parameters.inputVolume is not None:
+            start_region(parameters.inputRegion, parameters.inputVolume)
         now = (parameters.inputVolume, parameters.model, parameters.colorCurves)
         if now == self._shown:
             return  # what changes while the user looks along a vessel shows itself

@@ -17,6 +17,7 @@ from .browse import GOALS, VesselPath, lesion_diameter_mm, vessel_path
 from .session import Session
 
 _HALF_WIDTH_MM, _PIXEL_MM = 8.0, 0.25
+_LAYOUT_MS = 200
 _NEAR_MM = 0.05
 """A cross-section that lies nearer than this to where we put it was not scrolled."""
 
@@ -129,6 +130,7 @@ class VesselsView:
 
     def show_layout(self, _checked: bool = False) -> None:
         """Show our layout and remember the one before it."""
+        import qt
         import slicer
 
         manager = slicer.app.layoutManager()
@@ -140,6 +142,8 @@ class VesselsView:
             self._layout_before = manager.layout
             manager.setLayout(review_views.LAYOUT_ID)
             self._show_vessel()
+            # New views have their size only after Slicer has laid them out, and what fits into them depends on it.
+            qt.QTimer.singleShot(_LAYOUT_MS, self._show_vessel)
 
     def restore_layout(self, _checked: bool = False) -> None:
         """Show the layout that was there before ours."""
