@@ -99,8 +99,7 @@ class Courses:
         ramp = np.minimum(1, t * 6)[:, None]
         guide = start + (guide - guide[0]) * (1 - ramp) + ramp * (guide - start)
         way = settled(guide, [Condition(s.ventricles, depth_mm)])
-        way = np.concatenate([start[None], way[4:]])
-        return resampled(way, STEP_MM, smoothing_mm=3.0)
+        return _from_start(start, way[4:])
 
     def on_right_ventricle(self, start: np.ndarray, side: float, reach: float, depth_mm: float) -> np.ndarray:
         """Return a way over the free wall of the right ventricle from a point of its groove toward the apex.
@@ -117,7 +116,13 @@ class Courses:
         t = np.linspace(0, 1, 40)[:, None]
         guide = start + t * (end - start) + 25 * t * (1 - t) * s.right
         way = settled(guide, [Condition(s.ventricles, depth_mm)])
-        return resampled(np.concatenate([start[None], way[4:]]), STEP_MM, smoothing_mm=3.0)
+        return _from_start(start, way[4:])
+
+
+def _from_start(start: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """Return a smooth way that begins exactly at a point."""
+    way = resampled(np.concatenate([start[None], way]), STEP_MM, smoothing_mm=3.0)
+    return np.concatenate([start[None], way[1:]])
 
 
 def draw_courses(shape: HeartShape, generator: np.random.Generator) -> Courses:

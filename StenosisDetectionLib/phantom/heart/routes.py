@@ -73,6 +73,7 @@ class Routes:
             wavy = wound(line, self.shape.ventricles, self.tortuosity.calmer(calm), self.generator)
             wavy = self._kept_off(wavy, parent is None, near)
             wavy[0] = way[0]
+            wavy[1] = (wavy[0] + wavy[2]) / 2
             fine = resampled(_spline(wavy))
             if self._fits(fine, name, parent, near):
                 self.lines[name] = fine
