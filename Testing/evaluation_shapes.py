@@ -2,10 +2,18 @@
 
 import numpy as np
 
+from StenosisDetectionLib.evaluation import stenosis, summary
 from StenosisDetectionLib.evaluation.lesions import LesionFinding
+from StenosisDetectionLib.evaluation.statistics import resamples
 from StenosisDetectionLib.study import Vessel, VesselSegment, VesselTree
 
 STEP = 0.25
+
+
+def few_resamples(monkeypatch):
+    """Let evaluations draw 40 bootstrap samples instead of 2000: enough to test, and fast."""
+    for module in (stenosis, summary):
+        monkeypatch.setattr(module, "resamples", lambda cases, samples=0: resamples(cases, 40))
 
 
 def straight(name, start, direction, length, radius=1.5, parent=None, at=None, segments=()):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from evaluation_shapes import few_resamples
 from studies import small_study
 
 from StenosisDetectionLib.cli.main import main
@@ -409,7 +410,8 @@ def test_every_figure_carries_the_name_of_its_data_set(folders, results, tmp_pat
     assert all(item["data_set"] == "phantom-x" and item["n"] >= 0 and item["of"] for item in found)
 
 
-def test_the_command(folders, capsys, tmp_path):
+def test_the_command(folders, capsys, tmp_path, monkeypatch):
+    few_resamples(monkeypatch)
     request = ["evaluate", "--results", str(folders / "results"), "--reference", str(folders / "phantoms")]
     out = tmp_path / "out"
     assert main([*request, "--output", str(out), "--data-set", "two studies"]) == 0
@@ -428,8 +430,12 @@ def test_the_command(folders, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "required: --results, --reference"),
+        ([], "give --results and --reference, or --verification"),
+        (["--results", "R"], "give --results and --reference"),
         (["--results", "R", "--reference", "X"], "'R' does not exist"),
+        (["--verification", "T4", "--results", "R"], "makes its own cases"),
+        (["--results", "R", "--reference", "X", "--cases", "3"], "belongs to --verification"),
+        (["--verification", "T4", "--cases", "0"], "no number of cases"),
         (["--results", "R", "--reference", "X", "--space", "IJK"], "invalid choice"),
         (["--results", "R", "--reference", "X", "--data-set", " "], "is empty"),
     ],

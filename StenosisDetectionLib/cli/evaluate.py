@@ -1,4 +1,4 @@
-"""`stenosis-detection evaluate`: scores results against references.
+"""`stenosis-detection evaluate`: scores results against references, or analyzes and scores the verification set.
 
 Writes evaluation.json, evaluation.html and evaluation.csv. A line for each main figure goes to standard error, the path
 of evaluation.json to standard output.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..geometry import SPACES
+from ..options import PRECISIONS, AnalysisOptions
 from ..progress import CancellableProgress, stage_report
 from .display import ProgressDisplay, library_messages
 from .outcome import DONE
@@ -19,6 +20,8 @@ from .running import interrupts, output_folder
 if TYPE_CHECKING:
     from ..evaluation.statistics import Figure
     from ..evaluation.summary import Evaluation
+
+DEFAULTS = AnalysisOptions()
 
 MAIN_FIGURES = (
     ("Dice", "masks", "dice"),
@@ -41,6 +44,7 @@ def add_parser(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]
 Examples:
   stenosis-detection evaluate --results results --reference phantoms --output evaluation
   stenosis-detection evaluate --results results --reference lesions.csv --data-set "2026 readings" --output evaluation
+  stenosis-detection evaluate --verification T4 --cases 10 --output t4
 
 Writes evaluation.json, evaluation.html and evaluation.csv; every figure has its n, a 95 % interval (patients drawn
 again) and the name of the data set.
@@ -56,17 +60,27 @@ References, each alone or several in one folder:
                minimal_lumen_diameter_mm, plaque_type, cad_rads; a line with the case alone: no lesion.
                A corrected copy of lesions.csv with a column case is one.
 <case> is the name of the folder of the result (case-...).
+
+--verification renders the cases of the frozen set, a minute or more each, analyzes and scores them. What is rendered
+and analyzed is kept: after a cancel, the same command goes on; another --model takes the same --studies.
 """,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--results", required=True, metavar="DIR", help="output folder of analyze or batch, or the folder of one case")
-    add("--reference", required=True, metavar="DIR|FILE", help="what the results are scored against")
+    add("--results", metavar="DIR", help="output folder of analyze or batch, or the folder of one case")
+    add("--reference", metavar="DIR|FILE", help="what the results are scored against")
+    add("--verification", metavar="SET", help="analyze and score this set of the verification set instead (T1 to T6)")
+    add("--cases", type=_count, metavar="N", help="only the first N cases of the verification set")
+    add("--studies", metavar="DIR", help="folder that keeps the rendered cases (default: OUTPUT/studies)")
+    add("--model", default=DEFAULTS.model, metavar="NAME|PATH", help="for the verification (default: %(default)s)")
+    add("--segmentation", choices=("model", "truth"), default="model", help="for the verification: what is measured in")
+    add("--device", default=DEFAULTS.device, help="for the verification (default: %(default)s)")
+    add("--precision", choices=PRECISIONS, default=DEFAULTS.precision, help="for the verification")
     add("--data-set", metavar="NAME", help="name that every figure carries (default: that of the reference)")
     add("--space", choices=SPACES, help="coordinates of centerlines and positions that do not state their own")
-    add("--output", required=True, metavar="DIR", help="folder to write")
-    add("--overwrite", action="store_true", help="replace an evaluation that is there already")
+    add("--output", required=True, metavar="DIR", help="folder to write; cases of the verification are kept in it, too")
+    add("--overwrite", action="store_true", help="replace an evaluation, and analyze verification cases again")
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--quiet", action="store_true", help="show no progress and no figures")
     amount.add_argument("--verbose", action="store_true", help="show every step, and where an unexpected error arose")
@@ -75,8 +89,7 @@ References, each alone or several in one folder:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score what the request names, print the path of evaluation.json and return the exit status."""
-    if arguments.data_set is not None and not arguments.data_set.strip():
-        raise InputError("the name of the data set is empty: give one that says what was scored")
+    _check(arguments)
     display = ProgressDisplay(arguments.quiet, arguments.verbose)
     progress = CancellableProgress(display)
     with (
@@ -86,8 +99,11 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         from ..evaluation.writing import check_output, write_evaluation
 
-        check_output(output, arguments.overwrite)
-        evaluation = _scored(arguments, display, progress)
+        if arguments.verification is None:
+            check_output(output, arguments.overwrite)
+            evaluation = _scored(arguments, display, progress)
+        else:
+            evaluation = _verified(arguments, output, display, progress)
         stage_report(progress, "writing", 0.99, 1.0)(0.0, "writing the evaluation")
         written = write_evaluation(evaluation, output)
     display.clear()
@@ -123,6 +139,20 @@ def figure_lines(evaluation: "Evaluation") -> Iterable[str]:
         yield line("kappa of CAD-RADS, linear", stenosis.agreement["kappa_linear"])
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse a request whose parts do not belong together."""
+    if arguments.verification is not None:
+        if arguments.results or arguments.reference:
+            raise InputError("--verification makes its own cases: leave out --results and --reference")
+        return
+    if not arguments.results or not arguments.reference:
+        raise InputError("give --results and --reference, or --verification; see 'stenosis-detection evaluate --help'")
+    if arguments.cases is not None:
+        raise InputError("--cases belongs to --verification: leave it out")
+    if arguments.data_set is not None and not arguments.data_set.strip():
+        raise InputError("the name of the data set is empty: give one that says what was scored")
+
+
 def _scored(arguments: argparse.Namespace, display: ProgressDisplay, progress: CancellableProgress) -> "Evaluation":
     """Return the evaluation of results against references."""
     from ..evaluation.cases import score_case
@@ -145,3 +175,34 @@ def _scored(arguments: argparse.Namespace, display: ProgressDisplay, progress: C
         scores.append(score_case(by_case[reference.case_id], reference))
     stage_report(progress, "scoring", 0.9, 0.99)(0.0, "drawing patients again for the intervals")
     return summarize(scores, name, len(results) - len(references))
+
+
+def _verified(
+    arguments: argparse.Namespace, output: Path, display: ProgressDisplay, progress: CancellableProgress
+) -> "Evaluation":
+    """Return the evaluation of a part of the verification set, whose cases are analyzed as far as they are not yet."""
+    from ..evaluation.summary import summarize
+    from ..evaluation.verification import data_set_name, score_verification
+
+    options = AnalysisOptions(model=arguments.model, device=arguments.device, precision=arguments.precision)
+    truth = arguments.segmentation == "truth"
+    name = arguments.data_set or data_set_name(arguments.verification, truth)
+    display.start(name)
+    scores = score_verification(
+        arguments.verification,
+        output,
+        options,
+        count=arguments.cases,
+        use_truth=truth,
+        studies=None if arguments.studies is None else Path(arguments.studies).expanduser(),
+        overwrite=arguments.overwrite,
+        progress=progress,
+    )
+    return summarize(scores, name)
+
+
+def _count(text: str) -> int:
+    """Return a number of cases: a whole number of at least 1."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of cases: give a whole number of at least 1")
+    return int(text)

@@ -27,7 +27,8 @@ LabelReader = Callable[[], "LabelMap"]
 class ResultCase:
     """What an analysis wrote of a case.
 
-    `category` is CAD-RADS 2.0; `software` has version and model of the report, `labels` reads its segmentation.
+    `category` is CAD-RADS 2.0; `software` has version and model of the report, `labels` reads its segmentation; `note`
+    says why there is no finding where the study was refused.
     """
 
     case_id: str
@@ -38,6 +39,7 @@ class ResultCase:
     software: dict[str, str | None]
     labels: LabelReader | None
     seconds: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,7 @@ class CaseScores:
     lesions: CaseLesions | None
     dominance: tuple[str, str] | None
     """Dominance of the reference and of the result, where the reference tells."""
+    note: str = ""
 
 
 def score_case(result: ResultCase, reference: ReferenceCase) -> CaseScores:
@@ -97,6 +100,7 @@ def score_case(result: ResultCase, reference: ReferenceCase) -> CaseScores:
         tree=None if reference.tree is None else compare_trees(result.tree, reference.tree),
         lesions=lesions,
         dominance=None if reference.dominance is None else (reference.dominance, result.tree.dominance),
+        note=result.note,
     )
 
 

@@ -157,6 +157,7 @@ def _row(case: CaseScores, data_set: str) -> dict[str, Any]:
         "group": case.group,
         "model": case.software.get("model"),
         "seconds": _rounded(case.seconds),
+        "note": case.note,
     }
     masks: dict[str, MaskScores | None] = dict.fromkeys(("", "left_", "right_"))
     if case.segmentation is not None:

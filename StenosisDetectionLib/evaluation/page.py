@@ -82,6 +82,7 @@ CASE_COLUMNS: dict[str, str] = {
     "lesions_matched": "matched",
     "cad_rads_reference": "CAD-RADS",
     "cad_rads": "found",
+    "note": "Note",
 }
 """The columns of evaluation.csv that the page shows."""
 

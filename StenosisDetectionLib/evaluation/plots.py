@@ -240,14 +240,20 @@ def strip_plots(segmentation: SegmentationFigures, cases: Sequence[CaseScores]) 
         if figure.value is not None:
             rules.append(Rule(y(figure.value), f"mean {figure.value:.3g}", "mean"))
             rules += [Rule(y(edge), "", "limit") for edge in figure.interval_95 or ()]
-        ticks = tuple(
-            Tick(LEFT + room * (n + 0.5), group if len(group) * 6 < room else f"{n + 1}")
-            for n, group in enumerate(groups)
-            if len(groups) > 1
-        )
-        label = ", ".join(f"{n + 1}: {g}" for n, g in enumerate(groups)) if len(groups) > 1 else f"{len(known)} cases"
-        plots.append(Plot(title, width, height, label, unit or title, ticks, y.ticks(5), tuple(marks), tuple(rules)))
+        ticks, label = _group_ticks(groups, room)
+        label = label or f"{len(known)} cases"
+        plots.append(Plot(title, width, height, label, unit, ticks, y.ticks(5), tuple(marks), tuple(rules)))
     return plots
+
+
+def _group_ticks(groups: list[str], room: float) -> tuple[tuple[Tick, ...], str]:
+    """Return a tick for each of several groups: its name, or where names are too long its number and a key."""
+    if len(groups) < 2:
+        return (), ""
+    numbered = max(map(len, groups)) * 6.5 > room
+    names = [str(n + 1) if numbered else group for n, group in enumerate(groups)]
+    key = ", ".join(f"{name} {group}" for name, group in zip(names, groups, strict=True)) if numbered else ""
+    return tuple(Tick(LEFT + room * (n + 0.5), name) for n, name in enumerate(names)), key
 
 
 def _step(span: float, count: int) -> float:

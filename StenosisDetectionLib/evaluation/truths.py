@@ -39,7 +39,7 @@ def read_truth(folder: Path, case_id: str | None = None) -> ReferenceCase:
     """
     truth = read_json(folder / TRUTH_FILE)
     if case_id is None:
-        case_id = case_of_volume(_volume_in(folder))
+        case_id = case_of_volume(volume_in(folder))
     labels = folder / LABELS_FILE
     reader = partial(read_label_map, labels) if labels.is_file() else None
     return truth_case(truth, case_id, f"{folder.name}/{TRUTH_FILE}", labels=reader)
@@ -70,7 +70,8 @@ def case_of_volume(path: Path) -> str:
     return case_id_of(read_volume(path))
 
 
-def _volume_in(folder: Path) -> Path:
+def volume_in(folder: Path) -> Path:
+    """Return the path of the one volume in a phantom folder; InputError if there is none or more than one."""
     volumes = [path for path in sorted(folder.glob("*.nrrd")) if path.name != LABELS_FILE]
     if len(volumes) != 1:
         raise InputError(f"the phantom folder '{folder.name}' needs its one volume to be matched to a result")
