@@ -2,7 +2,8 @@
 
 The result is brought to the grid of the reference, its surface interpolated linearly; the reference is never
 resampled. Left out of both, because they are no coronary lumen and would raise the overlap: the aorta, balls of 3 mm
-around the ostia, and small branches where the reference marks them as a label of their own.
+around the ostia, and small branches where the reference marks them as a label of their own. Components are counted in
+the lumen before anything is cut out of it.
 """
 
 from __future__ import annotations
@@ -78,18 +79,19 @@ def compare_label_maps(result: LabelMap, reference: LabelMap, tree: VesselTree |
     for ostium in ostia:
         _mark_ball(excluded, matrix, ostium)
     words += [f"{OSTIUM_MM:g} mm around each ostium"] if ostia else []
+    uncut = prediction, truth
     if small.any():
-        from scipy import ndimage
-
-        excluded |= ndimage.binary_dilation(small[cut], iterations=_MARGIN) & ~truth
+        beside = _around(small[cut]) & ~truth
+        excluded |= beside
         words.append("small unnamed branches")
+        uncut = _without_pieces_inside(prediction, beside), truth
     truth, prediction = truth & ~excluded, prediction & ~excluded
 
     spacing = spacing_of(matrix)
     owners = _vessel_labels(reference, tree, cut, truth, matrix)
     return SegmentationScores(
-        whole=compare_masks(prediction, truth, spacing),
-        sides=_sides(prediction, truth, owners, matrix),
+        whole=compare_masks(prediction, truth, spacing, uncut),
+        sides=_sides(prediction, truth, uncut, owners, matrix),
         vessels=_vessels(result, prediction, owners, matrix),
         left_out=", ".join(words),
     )
@@ -150,6 +152,23 @@ def _on_grid(mask: np.ndarray, from_ras: np.ndarray, shape: tuple[int, ...], to_
     return resample_mask(mask, from_ras, shape, to_ras)
 
 
+def _around(mask: np.ndarray) -> np.ndarray:
+    """Return a mask with `_MARGIN` voxels around it."""
+    from scipy import ndimage
+
+    return np.asarray(ndimage.binary_dilation(mask, iterations=_MARGIN))
+
+
+def _without_pieces_inside(mask: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Return a mask without its components that lie entirely in a region."""
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(mask, np.ones((3, 3, 3), dtype=bool))
+    kept = np.zeros(count + 1, dtype=bool)
+    kept[pieces[mask & ~region]] = True
+    return np.asarray(kept[pieces])
+
+
 def _mark_ball(mask: np.ndarray, matrix: np.ndarray, center_ras: np.ndarray) -> None:
     """Set the voxels of a mask within `OSTIUM_MM` of a point."""
     center = transform_points(np.linalg.inv(matrix), center_ras)[::-1]
@@ -176,9 +195,13 @@ def _vessel_labels(
 
 
 def _sides(
-    prediction: np.ndarray, truth: np.ndarray, owners: LabelMap | None, matrix: np.ndarray
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    uncut: tuple[np.ndarray, np.ndarray],
+    owners: LabelMap | None,
+    matrix: np.ndarray,
 ) -> dict[str, MaskScores]:
-    """Return the scores of each side; a voxel of the result belongs to the side of the nearest reference voxel."""
+    """Return the scores of each side; a voxel belongs to the side of the nearest reference voxel with a vessel."""
     from scipy.spatial import cKDTree
 
     if owners is None:
@@ -192,14 +215,16 @@ def _sides(
     known = np.argwhere(sides)
     if len(known) == 0:
         return {}
-    kji = np.argwhere(prediction | (truth & (sides == 0)))
+    kji = np.argwhere((prediction | uncut[0] | uncut[1]) & (sides == 0))
     nearest = cKDTree(known * spacing).query(kji * spacing)[1]
     sides[tuple(kji.T)] = sides[tuple(known[nearest].T)]
-    return {
-        name: compare_masks(prediction & (sides == number), truth & (sides == number), spacing_of(matrix))
-        for number, name in enumerate(SIDES, start=1)
-        if (truth & (sides == number)).any()
-    }
+    scores = {}
+    for number, name in enumerate(SIDES, start=1):
+        own = sides == number
+        if (truth & own).any():
+            parts = uncut[0] & own, uncut[1] & own
+            scores[name] = compare_masks(prediction & own, truth & own, spacing_of(matrix), parts)
+    return scores
 
 
 def _vessels(
