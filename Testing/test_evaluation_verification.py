@@ -16,6 +16,7 @@ from StenosisDetectionLib.evaluation import verification
 from StenosisDetectionLib.evaluation.verification import score_verification
 from StenosisDetectionLib.options import AnalysisOptions
 from StenosisDetectionLib.phantom.truth import LesionShape, Phantom, PhantomTruth, VesselTruth, lesion_truth
+from StenosisDetectionLib.phantom.writing import write_phantom
 from StenosisDetectionLib.progress import Progress
 from StenosisDetectionLib.study import LabelMap
 
@@ -57,9 +58,10 @@ def stage(monkeypatch):
             raise InputError(f"unknown set '{name}': choose one of T1 to T6")
         return tuple(Case(f"T4-{number}") for number in range(3))
 
-    def make_case(case, report=None):
-        done["rendered"].append(case.name)
-        return phantom(case.name)
+    def make_cached(case, folder, report=None):
+        if not (folder / case.name / "truth.json").exists():
+            done["rendered"].append(case.name)
+            write_phantom(phantom(case.name), folder / case.name)
 
     def analyze(volume, options, progress, segmentation=None):
         progress(Progress("lumen", 0.5, "working"))
@@ -70,7 +72,7 @@ def stage(monkeypatch):
         done["segmentation"] = segmentation
         return small_study()
 
-    module.verification_cases, module.make_case = verification_cases, make_case
+    module.verification_cases, module.make_cached = verification_cases, make_cached
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(pipeline, "analyze", analyze)
     monkeypatch.setattr(scene, "write_scene_files", lambda study, directory: None)
@@ -99,6 +101,17 @@ def test_other_options_or_versions_analyze_again_in_the_same_studies(stage, tmp_
     monkeypatch.setattr(verification, "__version__", "9.9")
     score_verification("T4", tmp_path / "a", AnalysisOptions(precision="fp32"), count=1, studies=studies)
     assert stage["analyzed"] == 4
+
+
+def test_a_part_of_a_set_is_spread_over_its_strata(monkeypatch):
+    cases = [Case(str(number)) for number in range(100)]
+    some = [int(case.name) for case in verification.spread(cases, 6)]
+    assert some == [0, 7, 14, 21, 28, 35]
+    assert {n % 2 for n in some} == {0, 1} and {n // 2 % 3 for n in some} == {n // 6 % 3 for n in some} == {0, 1, 2}
+    assert (
+        verification.spread(cases, None) == cases == sorted(verification.spread(cases, 200), key=lambda c: int(c.name))
+    )
+    assert verification.spread(cases[:14], 3) == cases[:3]
 
 
 def test_a_cancel_keeps_what_is_finished(stage, tmp_path):

@@ -71,7 +71,7 @@ and analyzed is kept: after a cancel, the same command goes on; another --model 
     add("--results", metavar="DIR", help="output folder of analyze or batch, or the folder of one case")
     add("--reference", metavar="DIR|FILE", help="what the results are scored against")
     add("--verification", metavar="SET", help="analyze and score this set of the verification set instead (T1 to T6)")
-    add("--cases", type=_count, metavar="N", help="only the first N cases of the verification set")
+    add("--cases", type=_count, metavar="N", help="only N cases, spread over the verification set")
     add("--studies", metavar="DIR", help="folder that keeps the rendered cases (default: OUTPUT/studies)")
     add("--model", default=DEFAULTS.model, metavar="NAME|PATH", help="for the verification (default: %(default)s)")
     add("--segmentation", choices=("model", "truth"), default="model", help="for the verification: what is measured in")

@@ -20,13 +20,14 @@ from ..anatomy import VESSELS
 from ..centerline.lines import tree_from_lines
 from ..errors import InputError
 from ..phantom.writing import TRUTH_FILE
-from ..reading import read_centerlines, read_label_map
+from ..reading import read_centerlines
 from ..reading.files import IMAGE_FORMATS
 from ..study import VesselTree
 from .cases import ReferenceCase, ResultCase
 from .centerline import UNNAMED
 from .lesion_table import read_lesion_table
 from .names import vessel_name
+from .results import read_labels
 from .truths import case_of_volume, read_truth, truth_folders
 
 CENTERLINE_FORMATS = (".vtp", ".vtk", ".dat", ".txt", ".mrk.json")
@@ -85,7 +86,7 @@ def _in_folder(path: Path, known: set[str], space: str | None) -> list[Reference
         elif _is_image(file):
             case = _case_of_label_map(file, known)
             if case is not None:
-                references.append(ReferenceCase(case, labels=partial(read_label_map, file)))
+                references.append(ReferenceCase(case, labels=partial(read_labels, file)))
     return references
 
 
@@ -98,7 +99,7 @@ def _in_file(path: Path, results: list[ResultCase], space: str | None) -> list[R
     known = {result.case_id for result in results}
     if _is_image(path):
         case = _case_of_label_map(path, known) or _single(path, results)
-        return [ReferenceCase(case, labels=partial(read_label_map, path))]
+        return [ReferenceCase(case, labels=partial(read_labels, path))]
     stem = _centerline_stem(path)
     if stem is not None:
         return [ReferenceCase(stem if stem in known else _single(path, results), tree=_centerlines(path, space))]

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from ..errors import InputError
 from ..reading import read_label_map
-from ..study import Vessel, VesselSegment, VesselTree
+from ..reading.images import affine_of, load_image, open_image
+from ..study import LabelMap, Vessel, VesselSegment, VesselTree
 from .cases import LabelReader, ResultCase, distance_on, place_at
 from .lesions import LesionFinding
 from .names import segment_number, territory_in, vessel_name
@@ -49,9 +51,7 @@ def read_result(folder: Path) -> ResultCase:
             raise InputError(f"{folder.name}/{REPORT_FILE} is no report of this software: run analyze again")
         tree = _tree(report)
         segmentation = folder / SEGMENTATION_FILE
-        labels: LabelReader | None = partial(read_label_map, segmentation) if segmentation.is_file() else None
-        if not tree.vessels and labels is not None:
-            labels = partial(_labels_or_empty, segmentation)
+        labels: LabelReader | None = partial(read_labels, segmentation) if segmentation.is_file() else None
         return ResultCase(
             case_id=str(report["case"]["id"]),
             sha256=str(report["case"]["input"]["sha256"]),
@@ -159,11 +159,18 @@ def _lesion(item: dict[str, Any], tree: VesselTree) -> LesionFinding:
     )
 
 
-def _labels_or_empty(path: Path) -> Any:
-    """Read the segmentation of a study without an artery, which may be empty: that is a result, too."""
-    from ..study import LabelMap
+def read_labels(path: Path) -> LabelMap:
+    """Read a label map, which may be empty: a study without an artery has one, too.
 
+    Raises
+    ------
+    InputError : it cannot be read or is no label map.
+    """
     try:
         return read_label_map(path)
     except InputError:
-        return LabelMap(np.zeros((1, 1, 1), dtype=np.uint8), np.eye(4))
+        image = load_image(path, open_image(path))
+        voxels = sitk.GetArrayFromImage(image)
+        if voxels.any():
+            raise
+        return LabelMap(np.zeros(voxels.shape[:3], dtype=np.uint8), affine_of(image), {})

@@ -12,13 +12,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..phantom.writing import LABELS_FILE, TRUTH_FILE
-from ..reading import read_label_map, read_volume
+from ..reading import read_volume
 from ..study import Vessel, VesselTree
 from .cases import ReferenceCase, place_at
 from .centerline import SIDE_BRANCH
 from .lesions import LesionFinding
 from .names import segment_number, territory_in, vessel_name
-from .results import read_json, vessel_from
+from .results import read_json, read_labels, vessel_from
 
 
 def truth_folders(directory: Path) -> list[Path]:
@@ -41,7 +41,7 @@ def read_truth(folder: Path, case_id: str | None = None) -> ReferenceCase:
     if case_id is None:
         case_id = case_of_volume(volume_in(folder))
     labels = folder / LABELS_FILE
-    reader = partial(read_label_map, labels) if labels.is_file() else None
+    reader = partial(read_labels, labels) if labels.is_file() else None
     return truth_case(truth, case_id, f"{folder.name}/{TRUTH_FILE}", labels=reader)
 
 

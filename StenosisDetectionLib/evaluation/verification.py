@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
+from math import gcd
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 STUDIES_FOLDER, RESULTS_FOLDER = "studies", "results"
 _MADE_BY_FILE, _REFUSED_FILE = "made_by.json", "refused.json"
+_STRIDE = 7
 
 
 def data_set_name(set_name: str, use_truth: bool) -> str:
@@ -51,14 +54,14 @@ def score_verification(
     overwrite: bool = False,
     progress: ProgressCallback | None = None,
 ) -> list[CaseScores]:
-    """Render, analyze and score cases of a verification set, in its order.
+    """Render, analyze and score cases of a verification set.
 
     Parameters
     ----------
     set_name : T1 to T6.
     output : folder of the results.
     options : of the analysis.
-    count : only so many cases, the first ones; None for all.
+    count : only so many cases (see `spread`); None for all.
     use_truth : measure in the true lumen instead of finding it.
     studies : folder of the rendered studies; None for one inside `output`.
     overwrite : analyze again what was analyzed; studies are never rendered again.
@@ -70,7 +73,7 @@ def score_verification(
     """
     from ..phantom.verification import verification_cases
 
-    cases = verification_cases(set_name)[:count]
+    cases = spread(verification_cases(set_name), count)
     studies = output / STUDIES_FOLDER if studies is None else studies
     scores = []
     for number, case in enumerate(cases):
@@ -83,15 +86,22 @@ def score_verification(
     return scores
 
 
+def spread(cases: Sequence[VerificationCase], count: int | None) -> list[VerificationCase]:
+    """Return so many cases, spread over the families and strata that take turns in a set; None for all, in order.
+
+    Every seventh is taken, around and around, so that fewer cases are the first of more.
+    """
+    if count is None or gcd(_STRIDE, len(cases)) > 1:
+        return list(cases[:count])
+    return [cases[number * _STRIDE % len(cases)] for number in range(min(count, len(cases)))]
+
+
 def _render(case: VerificationCase, folder: Path, progress: ProgressCallback) -> None:
     """Render a study into its folder, unless it is there."""
-    from ..phantom.verification import make_case
-    from ..phantom.writing import TRUTH_FILE, write_phantom
+    from ..phantom.verification import make_cached
 
-    if (folder / TRUTH_FILE).is_file():
-        return
     progress(Progress("rendering", 0.0, ""))
-    write_phantom(make_case(case, stage_report(progress, "rendering", 0.0, 0.95)), folder)
+    make_cached(case, folder.parent, stage_report(progress, "rendering", 0.0, 0.95))
 
 
 def _analyzed(
@@ -126,13 +136,12 @@ def _analyzed(
 
 
 def _made_by(options: AnalysisOptions, use_truth: bool) -> dict[str, object]:
-    """Return what a result depends on beside the study: version, model and options."""
+    """Return what a result depends on beside the study: version, model and options, as JSON has them."""
     model = get_model(options.model)
-    return {
-        "version": __version__,
-        "model": None if use_truth else [model.name, model.version, model.sha256],
-        "options": {name: value for name, value in asdict(options).items() if not use_truth or name != "model"},
-    }
+    values = {name: value for name, value in asdict(options).items() if name != "model"}  # which may be a path
+    identity = None if use_truth else [PurePath(model.name).name, model.version, model.sha256]
+    made_by: dict[str, object] = json.loads(json.dumps({"version": __version__, "model": identity, "options": values}))
+    return made_by
 
 
 def _earlier(target: Path, made_by: dict[str, object]) -> ResultCase | None:
@@ -140,9 +149,9 @@ def _earlier(target: Path, made_by: dict[str, object]) -> ResultCase | None:
     refused = target / _REFUSED_FILE
     if refused.is_file():
         refusal = read_json(refused)
-        return _refused(refusal) if refusal.get("made_by") == json.loads(json.dumps(made_by)) else None
+        return _refused(refusal) if refusal.get("made_by") == made_by else None
     mark = target / _MADE_BY_FILE
-    if not mark.is_file() or read_json(mark) != json.loads(json.dumps(made_by)):
+    if not mark.is_file() or read_json(mark) != made_by:
         return None
     reports = sorted(target.glob(f"*/{REPORT_FILE}"))
     return read_result(reports[0].parent) if len(reports) == 1 else None
