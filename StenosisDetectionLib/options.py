@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from .errors import InputError
 
-DEFAULT_MODEL = "vesselness"
+DEFAULT_MODEL = "coronary"
 """The segmentation model of an analysis that names none."""
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

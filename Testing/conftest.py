@@ -1,6 +1,7 @@
 """Fixtures shared by the tests."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from panel_fixtures import panel_module, pipeline, reviewed, table, widget  # no
 
 # Two test processes share two cores: waiting threads must not spin (read when torch loads).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# What the product keeps on a computer, the tests keep elsewhere.
+os.environ.setdefault("STENOSIS_DETECTION_CACHE", str(Path(tempfile.gettempdir()) / "stenosis-detection-tests"))
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

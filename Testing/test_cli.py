@@ -21,6 +21,7 @@ from StenosisDetectionLib import reading, scene
 from StenosisDetectionLib.cli.main import main
 from StenosisDetectionLib.cli.outcome import worst
 from StenosisDetectionLib.errors import Cancelled, InputError, ModelError
+from StenosisDetectionLib.options import DEFAULT_MODEL
 from StenosisDetectionLib.progress import Progress
 from StenosisDetectionLib.study import VesselTree
 from StenosisDetectionLib.version import __version__
@@ -163,7 +164,7 @@ def test_writes_the_case_and_prints_its_path(fake, capsys, tmp_path):
     ]
     ((_, options, segmentation),) = pipeline.calls
     assert options.roi == (-10.0, 20.0, -30.5, 40.0, 0.0, 60.0)
-    assert (options.device, options.precision, options.model, segmentation) == ("cpu", "fp32", "vesselness", None)
+    assert (options.device, options.precision, options.model, segmentation) == ("cpu", "fp32", DEFAULT_MODEL, None)
 
 
 def test_quiet_and_verbose(fake, capsys, tmp_path):

@@ -19,7 +19,7 @@ MARGIN_MM = 15.0
 """How far arteries may lead out of the zone."""
 
 FOLLOWED_LEVEL = 0.5
-_SMALLEST_PIECE = 30
+_SMALLEST_PIECE = 150  # voxels: 6 mm of a vessel of 2 mm
 _NEAR_BLOCKS = 2
 _ONWARD_BLOCKS = 5
 
