@@ -107,15 +107,18 @@ def main(path):
         show("step along the vessel", _measured(move, 20))
         lesion = session.lesion(names[0])
 
+        places = lesion.start_mm, lesion.throat_mm, lesion.end_mm
+
         def measure(number):
-            session.measured_lesion(lesion.id, lesion.start_mm, lesion.throat_mm, lesion.end_mm + 0.25 * number)
+            session.measured_lesion(names[0], places[0], places[1], places[2] + 0.25 * number)
 
         show("lesion measured while a marker is dragged", _measured(measure, 20))
 
         def keep(number):
-            ui.distalSpinBox.value = lesion.end_mm + 0.25 * (number + 1)
+            ui.distalSpinBox.value = places[2] + 0.25 * (number + 1)
 
         show("moved marker kept: measured, tables, views, record", _measured(keep, 5))
+        del study, lesion
         with_result = _memory_mb()
         slicer.mrmlScene.Clear(0)
         after = _memory_mb()

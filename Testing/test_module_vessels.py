@@ -261,6 +261,17 @@ def test_drawn_nodes_are_neither_saved_nor_left(looking):
     assert not any(node.GetAttribute(ROLE) for node in nodes)
 
 
+def test_another_volume_does_not_show_what_was_drawn_of_the_first(looking):
+    import slicer
+
+    from StenosisDetectionLib.scene.browse_nodes import ROLE
+
+    looking.ui.inputVolumeSelector.setCurrentNode(add_volume("Second", seed=2))
+    nodes = [slicer.mrmlScene.GetNthNode(n) for n in range(slicer.mrmlScene.GetNumberOfNodes())]
+    assert not any(node.GetAttribute(ROLE) for node in nodes)
+    assert looking.ui.readoutLabel.text == ""
+
+
 def test_choosing_a_vessel_in_the_table_looks_along_it(looking):
     table = looking.ui.vesselTable
     row = next(n for n in range(table.rowCount) if table.item(n, 0).text() == "RCA")

@@ -49,13 +49,10 @@ class Session:
         on_change: Callable[[bool], None],
         clock: Callable[[], str] = steps.now,
     ) -> None:
-        from ..scene.record import StudyRecorder
-
         self._scene = scene
         self._reader = reader
         self._on_change = on_change
         self._clock = clock
-        self._recorder = StudyRecorder()
         self._past: list[_State] = []
         self._drawn_labels: Any = None
         self.volume_node: Any = None
@@ -102,10 +99,7 @@ class Session:
 
     def close(self) -> None:
         """Show nothing and forget everything."""
-        from ..scene.record import StudyRecorder
-
         self._past.clear()
-        self._recorder = StudyRecorder()
         self.volume_node = self.found = self.study = self.counted = self._drawn_labels = None
         self.review = Review()
 

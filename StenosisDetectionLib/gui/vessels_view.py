@@ -97,7 +97,7 @@ class VesselsView:
         if names:
             self._look_along(combo.currentText, place)
         else:
-            self._path = self._stack = self._stack_of = None
+            self.close()
             self._ui.readoutLabel.text = ""
 
     def go(self, vessel: str, distance_mm: float) -> None:
