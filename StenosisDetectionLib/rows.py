@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .anatomy import vessel_definition
-from .stenosis.patient import territory_of
+from .stenosis.patient import probability_25, territory_of
 from .study import Lesion, LumenProfile, ReferenceProfile, StudyResult, Vessel
 
 Row = dict[str, str | int | float | None]
@@ -58,6 +58,12 @@ LESION_COLUMNS: tuple[Column, ...] = (
     Column("plaque_type", str, "Plaque", "", "calcified, noncalcified, mixed or unknown"),
     Column("plaque_volume_mm3", float, "Plaque volume", "mm3", "Volume of the plaque", 1),
     Column("calcified_volume_mm3", float, "Calcified volume", "mm3", "Volume of its calcified part", 1),
+    Column("model_reference_diameter_mm", float, "Model reference", "mm", "Healthy diameter of the taper model"),
+    Column("local_reference_diameter_mm", float, "Local reference", "mm", "Healthy diameter beside the lesion"),
+    Column("local_reference_method", str, "Local method", "", "interp (both sides), prox or dist; empty for none"),
+    Column("eccentricity", float, "Eccentricity", "", "Smallest over largest lumen diameter at the throat"),
+    Column("remodeling_index", float, "Remodeling", "", "Outer diameter at the throat over that beside the lesion"),
+    Column("features", str, "Features", "", "Candidates of high-risk plaque features, words separated by spaces"),
     Column("flags", str, "Flags", "", "What limits the measurement, words separated by spaces"),
 )
 
@@ -76,6 +82,7 @@ VESSEL_COLUMNS: tuple[Column, ...] = (
     Column("lesions", int, "Lesions", "", "Number of lesions on the vessel"),
     Column("grade", str, "Grade", "", "Grade of its worst lesion; empty when nothing could be measured"),
     Column("diameter_stenosis_percent", float, "Diameter stenosis", "%", "Of its worst lesion", 1),
+    Column("probability_25", float, "P(>= 25 %)", "", "Largest probability among its lesions"),
     Column("probability_50", float, "P(>= 50 %)", "", "Largest probability among its lesions"),
     Column("probability_70", float, "P(>= 70 %)", "", "Largest probability among its lesions"),
     Column("ostium_r_mm", float, "R", "mm", "Position of the vessel's start, to the right (RAS)"),
@@ -112,6 +119,8 @@ def _lesion_values(lesion: Lesion) -> dict[str, object]:
         "plaque_type": lesion.plaque.type,
         "plaque_volume_mm3": lesion.plaque.volume_mm3,
         "calcified_volume_mm3": lesion.plaque.calcified_volume_mm3,
+        "local_reference_method": lesion.local_reference_method or "",
+        "features": " ".join(lesion.features),
         "flags": " ".join(lesion.flags),
     }
 
@@ -142,6 +151,7 @@ def _vessel_values(
         "lesions": len(lesions),
         "grade": worst.grade if worst else ("none" if diameter.size else ""),
         "diameter_stenosis_percent": worst.diameter_stenosis_percent if worst else None,
+        "probability_25": max((probability_25(lesion) for lesion in lesions), default=None),
         "probability_50": max((lesion.probability_50 for lesion in lesions), default=None),
         "probability_70": max((lesion.probability_70 for lesion in lesions), default=None),
         "ostium_r_mm": right,

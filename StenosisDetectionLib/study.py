@@ -194,7 +194,12 @@ class LumenProfile:
     contour_center_ras : (N, 3) center from which the contour radii are counted.
     lumen_hu : (N,) attenuation at the center of the lumen, as the point spread leaves it.
     plaque_area_mm2, calcified_area_mm2 : wall plaque beside the lumen, where it can be seen.
-    quality : one word a point: ok, bifurcation, ostium, end, calcium, low_contrast, unreliable, outside.
+    quality : one word a point: ok, bifurcation, ostium, end, calcium, stent, low_contrast, unreliable, outside.
+    diameter_by_psf, psf_error_mm : (N,) mm that the diameter grows for each mm of a wider point spread, and the
+        standard error of the point spread; None where not known.
+    outer_diameter_mm : (N,) equivalent diameter of the outer wall, NaN where it does not show against its surroundings.
+    plaque_hu : (N,) attenuation of wall and noncalcified plaque, the point spread taken off.
+    contrast_to_noise : (N,) lumen minus surroundings over the SD of the noise.
     """
 
     vessel: str
@@ -210,6 +215,11 @@ class LumenProfile:
     plaque_area_mm2: np.ndarray
     calcified_area_mm2: np.ndarray
     quality: tuple[str, ...]
+    diameter_by_psf: np.ndarray | None = None
+    psf_error_mm: float = 0.0
+    outer_diameter_mm: np.ndarray | None = None
+    plaque_hu: np.ndarray | None = None
+    contrast_to_noise: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,19 +234,34 @@ class ReferenceProfile:
 
 @dataclass(frozen=True)
 class Plaque:
-    """Plaque of a lesion: type calcified, noncalcified, mixed or unknown; volumes in mm3, None where unknown."""
+    """Plaque of a lesion: type calcified, noncalcified, mixed or unknown; volumes in mm3, None where unknown.
+
+    `low_attenuation_volume_mm3`, `fibrofatty_volume_mm3` and `fibrous_volume_mm3` are the parts of the noncalcified
+    plaque by attenuation.
+    """
 
     type: str
     volume_mm3: float | None
     calcified_volume_mm3: float | None
+    low_attenuation_volume_mm3: float | None = None
+    fibrofatty_volume_mm3: float | None = None
+    fibrous_volume_mm3: float | None = None
 
 
 @dataclass(frozen=True)
 class Lesion:
     """One narrowing; fields as in report.json. Percentages are 0 to 100, None where unknown.
 
-    `local_reference_diameter_mm` and `local_reference_method` (interp, prox, dist) are the healthy diameter beside the
-    lesion, as quantitative coronary angiography takes it; None where neither side could be measured.
+    Parameters
+    ----------
+    local_reference_diameter_mm, local_reference_method : the healthy diameter beside the lesion, as quantitative
+        coronary angiography takes it (interp, prox, dist); None where neither side could be measured.
+    model_reference_diameter_mm : the healthy diameter of the taper model at the throat.
+    diameter_stenosis_error : standard error of the diameter stenosis in percentage points, before it is clipped.
+    eccentricity : smallest over largest diameter at the throat.
+    remodeling_index : outer diameter at the throat over that of the healthy vessel beside the lesion; None where the
+        outer wall does not show.
+    features : candidates of high-risk plaque features (low_attenuation, positive_remodeling, spotty_calcification).
     """
 
     id: str
@@ -261,6 +286,11 @@ class Lesion:
     flags: tuple[str, ...] = ()
     local_reference_diameter_mm: float | None = None
     local_reference_method: str | None = None
+    model_reference_diameter_mm: float | None = None
+    diameter_stenosis_error: float | None = None
+    eccentricity: float | None = None
+    remodeling_index: float | None = None
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -287,8 +317,30 @@ class LesionReview:
 
 
 @dataclass(frozen=True)
+class VesselSeverity:
+    """How narrow a territory (LM, LAD, LCX, RCA) is: worst grade and stenosis, with ordinal probabilities.
+
+    `probability_25`, `probability_50` and `probability_70` are those that its worst diameter stenosis reaches these
+    percentages; `assessed` is False where a part of it that should be graded could not be.
+    """
+
+    territory: str
+    grade: str
+    diameter_stenosis_percent: float
+    probability_25: float
+    probability_50: float
+    probability_70: float
+    assessed: bool
+
+
+@dataclass(frozen=True)
 class Patient:
-    """The findings of the whole study; `reviewed` is None until a named reader signs (who, ISO 8601 time)."""
+    """The findings of the whole study; `reviewed` is None until a named reader signs (who, ISO 8601 time).
+
+    `segment_stenosis_score` adds for each segment 0 (no plaque), 1 (plaque, stenosis below 50 %), 2 (50 to
+    69 %) or 3 (70 % and more); `severity` has one entry per territory that was found; `plaque_volume_mm3` and
+    `percent_atheroma_volume` are sums over the lesions and the whole tree, None where the wall does not show.
+    """
 
     cad_rads: str | None
     cad_rads_text: str
@@ -297,6 +349,10 @@ class Patient:
     dominance: str
     modifiers: tuple[str, ...] = ()
     reviewed: tuple[str, str] | None = None
+    segment_stenosis_score: int | None = None
+    severity: tuple[VesselSeverity, ...] = ()
+    plaque_volume_mm3: float | None = None
+    percent_atheroma_volume: float | None = None
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .calcium import guess_arcs
+
 if TYPE_CHECKING:
     import torch
 
+    from .calcium import Calcium
     from .sampling import VolumeSampler
 
 ANGLES = 24
@@ -23,6 +26,14 @@ SAMPLES = 32
 
 FAT_HU = -90.0
 """Typical attenuation of epicardial fat: the far end of the contrast between lumen and surroundings."""
+
+
+CALCIUM_MODEL_ERROR = 0.1
+"""How well the arcs of calcium describe it, as a part of its attenuation above the lumen."""
+
+CANDIDATE_HU, CANDIDATE_NOISE = 35.0, 1.5
+"""What may be calcium is, averaged over its surroundings, this much brighter than the lumen in HU, and this many SD of
+the noise."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +53,19 @@ class Rays:
 class RayView:
     """What the rays may see.
 
-    `weights` (S, A, P) information of the samples in 1/HU^2; `radius` (S,) a first guess in mm; `calcified` (S, A)
-    rays that meet calcium; `edge` (S, A) mm where they do, NaN elsewhere; `neighbor` (S, A) mm
-    where another vessel begins, infinite where none does; `calcified_area` (S,) mm2.
+    `weights` (S, A, P) information of the samples in 1/HU^2; `radius` (S,) a first guess in mm; `calcified` (S, A) rays
+    that meet calcium; `calcium` the first guess of its arcs, among them some that only noise makes; `evened` (S, A, P)
+    smoothed HU, low where another vessel hides; `neighbor` (S, A) mm where another vessel begins, infinite where none
+    does; `ring` (S,) share of the rays on which something is brighter than both lumen and core.
     """
 
     weights: torch.Tensor
     radius: torch.Tensor
     calcified: torch.Tensor
-    edge: torch.Tensor
+    calcium: Calcium
+    evened: torch.Tensor
     neighbor: torch.Tensor
-    calcified_area: torch.Tensor
+    ring: torch.Tensor
 
 
 def ray_directions(frames: np.ndarray) -> np.ndarray:
@@ -99,6 +112,21 @@ def first_below(below: torch.Tensor) -> torch.Tensor:
     return torch.where(below, index, count).amin(dim=-1)
 
 
+def candidate_excess_hu(noise_hu: float) -> float:
+    """Return how much brighter than the lumen something must be in HU to be a candidate of calcium."""
+    return max(CANDIDATE_NOISE * noise_hu, CANDIDATE_HU)
+
+
+def _evened(values: torch.Tensor) -> torch.Tensor:
+    """Return values (S, A, P) averaged over three sections, five rays and three samples: calcium reaches that far."""
+    import torch
+    from torch.nn.functional import avg_pool3d, pad
+
+    around = torch.cat([values[:, -2:], values, values[:, :2]], dim=1)
+    padded = pad(around[None, None], (1, 1, 0, 0, 1, 1), mode="replicate")
+    return avg_pool3d(padded, (3, 5, 3), stride=1)[0, 0]
+
+
 def view_rays(
     rays: Rays, lumen_hu: torch.Tensor, noise_hu: float, calcium_hu: torch.Tensor, neighbor_sample: torch.Tensor
 ) -> RayView:
@@ -111,7 +139,7 @@ def view_rays(
     neighbor_sample : (S, A) index of the first sample that belongs to another vessel, SAMPLES where there is none.
     """
     import torch
-    from torch.nn.functional import avg_pool1d, max_pool2d, pad
+    from torch.nn.functional import avg_pool1d, avg_pool2d, max_pool2d, pad
 
     values, distance = rays.values, rays.distance
     _, angles, samples = values.shape
@@ -120,25 +148,28 @@ def view_rays(
     sigma = rays.sigma.mean()
 
     smooth = avg_pool1d(pad(values, (1, 1), mode="replicate"), 3, stride=1)
-    lowest = torch.cummin(smooth, dim=-1)
-    contrast = (lumen_hu - FAT_HU)[:, None, None]
-    rise = first_below(smooth - lowest.values > torch.clamp(0.35 * contrast, min=5 * noise_hu))
-    # A ray ends at its lowest point before the rise: what follows belongs to the neighbor.
-    end = torch.where(rise < samples, lowest.indices.gather(-1, (rise - 1).clamp(min=0)[..., None])[..., 0], samples)
-    end = torch.minimum(end, neighbor_sample)
-
-    calcium = (values > calcium_hu[:, None, None]) & (index < end[..., None])
+    around = torch.cat([values[:, -1:], values, values[:, :1]], dim=1)
+    even = avg_pool2d(pad(around, (1, 1, 0, 0), mode="replicate")[:, None], 3, stride=1)[:, 0]
+    bright = (even > calcium_hu[:, None, None]) & (index < neighbor_sample[..., None])
     # Blooming: calcium is widened by half the width at half maximum of the point spread.
     reach = 1.18 * sigma
     radial = int(torch.ceil(reach / step.min()).item())
-    wrapped = torch.cat([calcium[:, -2:], calcium, calcium[:, :2]], dim=1).float()
+    wrapped = torch.cat([bright[:, -2:], bright, bright[:, :2]], dim=1).float()
     bloom = max_pool2d(wrapped[:, None], (5, 2 * radial + 1), stride=1, padding=(0, radial))[:, 0] > 0
-    calcium_start = first_below(bloom & (index < end[..., None]))
-    ring = distance * step[:, None] * (2 * math.pi / angles)
-    calcified_area = (calcium * ring[:, None]).sum((1, 2))
 
-    visible = (index < end[..., None]) & (index < calcium_start[..., None])
-    floor = torch.where(index < end[..., None], smooth, lumen_hu[:, None, None]).amin(dim=-1)
+    # Calcium beside the lumen is no other vessel: a rise counts only outside of it.
+    lowest = torch.cummin(torch.where(bloom, values.new_tensor(1e4), smooth), dim=-1)
+    contrast = (lumen_hu - FAT_HU)[:, None, None]
+    rising = (smooth - lowest.values > torch.clamp(0.35 * contrast, min=5 * noise_hu)) & ~bloom
+    rise = first_below(rising)
+    # A ray ends at its lowest point before the rise: what follows belongs to the neighbor.
+    end = torch.where(rise < samples, lowest.indices.gather(-1, (rise - 1).clamp(min=0)[..., None])[..., 0], samples)
+    end = torch.minimum(end, neighbor_sample)
+    calcium = bright & (index < end[..., None])
+    calcium_start = first_below(bloom & (index < end[..., None]))
+
+    visible = index < end[..., None]
+    floor = torch.where(visible, smooth, lumen_hu[:, None, None]).amin(dim=-1)
     half = 0.5 * (lumen_hu[:, None] + floor)
     crossing = first_below(smooth < half[..., None])
     ray_radius = (crossing.float() + 0.5) * step[:, None]
@@ -149,11 +180,20 @@ def view_rays(
 
     # Noise is correlated over about the width of the point spread: a sample's information is its share of the
     # correlation area, 4 pi sigma^2 for Gaussian correlation.
+    ring = distance * step[:, None] * (2 * math.pi / angles)
     information = ring / (4 * math.pi * sigma**2 * noise_hu**2)
-    weights = visible * information[:, None]
-    meets = first_below(calcium)
-    edge = distance.gather(-1, meets.clamp(max=samples - 1))
-    edge = torch.where(meets < samples, edge, edge.new_tensor(float("nan")))
+    # Where calcium shines the model is only good to a part of its brightness.
+    excess = CALCIUM_MODEL_ERROR * torch.where(bloom, (even - lumen_hu[:, None, None]).clamp(min=0.0), 0.0)
+    weights = visible * information[:, None] / (1.0 + (excess / noise_hu) ** 2)
     neighbor = distance.gather(-1, neighbor_sample.clamp(max=samples - 1))
     neighbor = torch.where(neighbor_sample < samples, neighbor, neighbor.new_tensor(float("inf")))
-    return RayView(weights, radius, calcium_start < samples, edge, neighbor, calcified_area)
+    # Little calcium is dimmed by the point spread to about the lumen's attenuation: every excess is a candidate.
+    level = (lumen_hu + candidate_excess_hu(noise_hu))[:, None, None]
+    evened = torch.where(visible, _evened(values), values.new_tensor(-1e4))
+    candidate = evened > level
+    # The mesh of a stent is a bright ring around a darker core.
+    off_center = torch.where(distance[:, None] > 0.5, evened, evened.new_tensor(-1e4)).amax(dim=-1)
+    core = evened[:, :, 0].mean(dim=1) + candidate_excess_hu(noise_hu)
+    ring = (off_center > torch.maximum(core, level[:, 0, 0])[:, None]).float().mean(dim=1)
+    arcs = guess_arcs(candidate | calcium, distance)
+    return RayView(weights, radius, calcium.any(dim=-1), arcs, evened, neighbor, ring)

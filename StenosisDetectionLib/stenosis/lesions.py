@@ -8,13 +8,16 @@ between them. What is found is measured by `measurement.py`. The thresholds are 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..study import CENTERLINE_SPACING_MM
 from .measurement import measure_lesion
-from .reference import branching_mask
+from .pattern import with_patterns
+from .priors import SMALL_MM
+from .reference import branching_mask, small_vessel_mm
 from .stretch import Stretch, points_of, runs
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ DETECTION_PERCENT, DETECTION_Z, DETECTION_MM = 20.0, 2.5, 1.0
 
 BRANCHING_PERCENT = 35.0
 """Diameter stenosis needed at a branching point, where the shape of the lumen alone looks like a stenosis."""
+
+OSTIAL_PERCENT = 25.0
+"""Diameter stenosis needed in the first millimeters at the aorta, where the section cuts the wall obliquely."""
 
 SHOULDER_PERCENT = 10.0
 """A lesion ends where the diameter stenosis falls below this."""
@@ -52,10 +58,20 @@ def find_lesions(
         graded = (reference.diameter_mm >= minimum_reference_diameter_mm) & (
             vessel.distance_mm <= vessel.length_mm - ignored
         )
-        for candidate in _candidates(profile, reference, branching, graded):
+        found = _candidates(profile, reference, branching, graded)
+        diseased = branching.copy()
+        for candidate in found:
+            diseased[candidate.first : candidate.last + 1] = True
+        small = small_vessel_mm(tree, vessel, reference) > SMALL_MM
+        for candidate in found:
             name = f"L{len(lesions) + 1}"
-            lesions.append(measure_lesion(name, vessel, profile, reference, branching, candidate))
-    return tuple(lesions)
+            lesion = measure_lesion(name, vessel, profile, reference, branching, candidate, diseased=diseased)
+            if small:
+                lesion = replace(lesion, flags=(*lesion.flags, "diffusely_small_vessel"))
+            # What is no narrowing beside what surrounds it is a dip of the model's reference.
+            if lesion.diameter_stenosis_percent >= SHOULDER_PERCENT:
+                lesions.append(lesion)
+    return with_patterns(tree, tuple(lesions), minimum_reference_diameter_mm)
 
 
 def stenosis_percent(profile: LumenProfile, reference: ReferenceProfile) -> np.ndarray:
@@ -73,7 +89,9 @@ def _candidates(
             profile.diameter_error_mm, reference.error_mm
         )
         usable = graded & np.isin(profile.quality, _MEASURABLE) & np.isfinite(stenosis)
-        enough = stenosis >= np.where(branching, BRANCHING_PERCENT, DETECTION_PERCENT)
+        ostial = np.array([word == "ostium" for word in profile.quality])
+        needed = np.where(branching, BRANCHING_PERCENT, np.where(ostial, OSTIAL_PERCENT, DETECTION_PERCENT))
+        enough = stenosis >= needed
         narrow = usable & enough & (deficit >= DETECTION_Z)
         shoulder = np.isfinite(stenosis) & (stenosis >= SHOULDER_PERCENT)
     shortest = points_of(DETECTION_MM) + 1

@@ -1,8 +1,11 @@
 """Measure one lesion: stenosis with its interval, plaque, location, and what limits the measurement.
 
 In: the profile and the healthy reference of its vessel and the stretch it covers. Out: a `Lesion`. Diameter stenosis
-is 1 - throat / healthy diameter; the standard errors of fit, point spread and reference propagate to it (method:
-first-order propagation), and interval and probabilities are those of a normal distribution. Percentages are 0 to 100.
+is 1 - throat / healthy diameter. The healthy diameter joins the taper model with the diameter beside the lesion by
+their variances; where the two disagree by more than 15 % the larger counts, since disease only narrows, and that is
+flagged. The standard errors of fit, point spread and reference propagate to the stenosis (first order; a point spread
+that is off moves throat and reference together), and interval and probabilities are those of a normal distribution.
+Percentages are 0 to 100.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from ..lumen.fit import WALL_HU
 from ..study import CENTERLINE_SPACING_MM, Lesion
 from .grades import OBSTRUCTIVE_PERCENT, SEVERE_PERCENT, grade_of
 from .local_reference import LocalReference, local_reference
-from .plaque import plaque_of
+from .plaque import high_risk_features, plaque_of, remodeling_index
 from .stretch import Stretch, points_of, runs, segment_at
 
 if TYPE_CHECKING:
@@ -34,6 +37,11 @@ CALCIUM_ERROR_PERCENT = 15.0
 DISAGREEMENT = 0.15
 """Model and local reference that differ by more than this part of the model make the reference uncertain."""
 
+MODEL_ERROR_PERCENT = 2.0
+"""What model and sampling add to the standard error of every stenosis, in percentage points (calibrated; see the
+table of intervals in `Testing/benchmark_intervals.py`)."""
+
+_LOCAL_SPREAD = 0.04
 _OSTIAL_MM = 3.0
 _QUANTILE_90 = 1.6449
 
@@ -46,6 +54,7 @@ def measure_lesion(
     branching: np.ndarray,
     stretch: Stretch,
     marked: LocalReference | None = None,
+    diseased: np.ndarray | None = None,
 ) -> Lesion:
     """Return the lesion of a stretch.
 
@@ -53,21 +62,23 @@ def measure_lesion(
     ----------
     branching : (N,) bool, points at bifurcations.
     marked : the healthy diameter at a reader's markers, used instead of the reference profile.
+    diseased : (N,) bool, points that no healthy diameter may be taken from; by default those of `branching`.
     """
     throat = stretch.throat
     along = vessel.distance_mm
     minimal = float(profile.diameter_mm[throat])
-    if marked is None:
-        healthy, healthy_error, method = (
-            float(reference.diameter_mm[throat]),
-            float(reference.error_mm[throat]),
-            reference.method,
-        )
-    else:
-        healthy, healthy_error, method = marked.diameter_mm, marked.error_mm, f"marked_{marked.method}"
-    stenosis = 100.0 * (1.0 - minimal / healthy)
-    error = 100.0 * math.hypot(float(profile.diameter_error_mm[throat]), minimal / healthy * healthy_error) / healthy
+    local = local_reference(vessel, profile, stretch, branching if diseased is None else diseased)
+    model = LocalReference(float(reference.diameter_mm[throat]), float(reference.error_mm[throat]), reference.method)
     flags: list[str] = []
+    if marked is not None:
+        healthy = LocalReference(marked.diameter_mm, marked.error_mm, f"marked_{marked.method}")
+    else:
+        healthy = _joined(model, local)
+        if local is not None and abs(local.diameter_mm - model.diameter_mm) > DISAGREEMENT * model.diameter_mm:
+            flags.append("uncertain_reference")
+    ratio = minimal / healthy.diameter_mm
+    stenosis = 100.0 * (1.0 - ratio)
+    error = _error_percent(profile, stretch, ratio, healthy)
     near = points_of(CALCIUM_NEAR_MM)
     if "calcium" in profile.quality[max(stretch.first - near, 0) : stretch.last + near + 1]:
         flags.append("calcium_limited")
@@ -76,9 +87,6 @@ def measure_lesion(
         flags.append("bifurcation")
     if vessel.parent is None and along[throat] < _OSTIAL_MM:
         flags.append("ostial")
-    local = local_reference(vessel, profile, stretch, branching)
-    if marked is None and local is not None and abs(local.diameter_mm - healthy) > DISAGREEMENT * healthy:
-        flags.append("uncertain_reference")
     gap = contrast_gap_mm(profile, stretch)
     if gap >= OCCLUSION_GAP_MM:
         stenosis = 100.0
@@ -92,6 +100,9 @@ def measure_lesion(
             flags.append(f"borderline_{threshold:.0f}")
     stenosis = max(stenosis, 0.0)
     minimal = 0.0 if stenosis == 100.0 else minimal
+    remodeling = remodeling_index(profile, stretch, branching)
+    plaque = plaque_of(profile, stretch.first, stretch.last)
+    narrow, wide = float(profile.minimum_diameter_mm[throat]), float(profile.maximum_diameter_mm[throat])
     start, end = float(along[stretch.first]), float(along[stretch.last])
     r, a, s = (float(v) for v in profile.contour_center_ras[throat])
     return Lesion(
@@ -105,22 +116,60 @@ def measure_lesion(
         length_mm=end - start,
         minimal_lumen_diameter_mm=minimal,
         minimal_lumen_area_mm2=math.pi * minimal**2 / 4.0,
-        reference_diameter_mm=healthy,
-        reference_method=method,
+        reference_diameter_mm=healthy.diameter_mm,
+        reference_method=healthy.method,
         diameter_stenosis_percent=stenosis,
         diameter_stenosis_interval_90=(low, high),
-        area_stenosis_percent=max(100.0 * (1.0 - (minimal / healthy) ** 2), 0.0),
-        probability_50=_probability_above(OBSTRUCTIVE_PERCENT, stenosis, error),
-        probability_70=_probability_above(SEVERE_PERCENT, stenosis, error),
+        area_stenosis_percent=max(100.0 * (1.0 - (minimal / healthy.diameter_mm) ** 2), 0.0),
+        probability_50=probability_above(OBSTRUCTIVE_PERCENT, stenosis, error),
+        probability_70=probability_above(SEVERE_PERCENT, stenosis, error),
         grade=grade_of(stenosis),
-        plaque=plaque_of(profile, stretch.first, stretch.last),
+        plaque=plaque,
         flags=tuple(flags),
         local_reference_diameter_mm=None if local is None else local.diameter_mm,
         local_reference_method=None if local is None else local.method,
+        model_reference_diameter_mm=model.diameter_mm if math.isfinite(model.diameter_mm) else None,
+        diameter_stenosis_error=error,
+        eccentricity=narrow / wide if wide > 0.0 else None,
+        remodeling_index=remodeling,
+        features=tuple(high_risk_features(profile, stretch, plaque, remodeling)),
     )
 
 
-def _probability_above(threshold: float, value: float, error: float) -> float:
+def _joined(model: LocalReference, local: LocalReference | None) -> LocalReference:
+    """Return the healthy diameter from the taper model and from what lies beside the lesion."""
+    if local is None:
+        return model
+    # Single places of healthy vessels differ from any smooth reference.
+    error = math.hypot(local.error_mm, _LOCAL_SPREAD * local.diameter_mm)
+    if not math.isfinite(model.diameter_mm):
+        return LocalReference(local.diameter_mm, error, local.method)
+    difference = local.diameter_mm - model.diameter_mm
+    if abs(difference) > DISAGREEMENT * model.diameter_mm:
+        larger, its_error, method = (
+            (local.diameter_mm, error, local.method) if difference > 0 else (model.diameter_mm, model.error_mm, "model")
+        )
+        return LocalReference(larger, math.hypot(its_error, abs(difference) / 3.0), method)
+    weights = 1.0 / model.error_mm**2, 1.0 / error**2
+    diameter = (weights[0] * model.diameter_mm + weights[1] * local.diameter_mm) / sum(weights)
+    # The scatter between both is part of the doubt.
+    spread = math.hypot(1.0 / math.sqrt(sum(weights)), abs(difference) / 4.0)
+    return LocalReference(diameter, spread, f"model_{local.method}")
+
+
+def _error_percent(profile: LumenProfile, stretch: Stretch, ratio: float, healthy: LocalReference) -> float:
+    """Return the standard error of the diameter stenosis in percentage points."""
+    fit = float(profile.diameter_error_mm[stretch.throat])
+    parts = [fit / healthy.diameter_mm, ratio * healthy.error_mm / healthy.diameter_mm]
+    if profile.diameter_by_psf is not None:
+        with np.errstate(invalid="ignore"):
+            usual = np.nan_to_num(np.nanmedian(profile.diameter_by_psf))
+        at_throat = np.nan_to_num(profile.diameter_by_psf[stretch.throat])
+        parts.append(profile.psf_error_mm * float(at_throat - ratio * usual) / healthy.diameter_mm)
+    return math.hypot(100.0 * math.sqrt(sum(part**2 for part in parts)), MODEL_ERROR_PERCENT)
+
+
+def probability_above(threshold: float, value: float, error: float) -> float:
     """Return the probability that a normally distributed value exceeds a threshold."""
     return 0.5 * math.erfc((threshold - value) / (math.sqrt(2.0) * max(error, 1e-6)))
 

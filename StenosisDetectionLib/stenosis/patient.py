@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..anatomy import vessel_definition
-from ..study import CENTERLINE_SPACING_MM, Patient
+from ..study import CENTERLINE_SPACING_MM, Patient, VesselSeverity
 from .cad_rads import cad_rads, plaque_burden
+from .grades import OBSTRUCTIVE_PERCENT, SEVERE_PERCENT, grade_of
+from .measurement import probability_above
 from .stretch import segment_at
 
 if TYPE_CHECKING:
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
 
 MAIN_VESSELS = ("LAD", "LCX", "RCA")
 
-COMPUTED_MODIFIERS = ("N", "HRP", "S")
-"""Modifiers that are computed; the others (I, G, E) only a reader can know."""
+COMPUTED_MODIFIERS = ("N",)
+"""Modifiers that are computed; HRP and S are said as candidates, and I, G and E only a reader can know."""
 
 HIDDEN_MM = 2.0
 """Calcium that hides the lumen of a segment over this length leaves open whether it is narrowed."""
 
-_UNASSESSED = ("low_contrast", "unreliable", "calcium", "outside")
+_UNASSESSED = ("low_contrast", "unreliable", "calcium", "stent", "outside")
 _CALCIUM_MM2, _CALCIUM_MM = 0.5, 1.0
 
 
@@ -78,7 +80,18 @@ def assess_patient(
         warnings.append(f"could not be measured over more than half of the length: {', '.join(unassessed)}")
     if hidden:
         warnings.append(f"calcium hides the lumen over {HIDDEN_MM:.0f} mm or more: {', '.join(hidden)}")
+    stented = [name for name, quality, _ in segments if (quality == "stent").any()]
+    if stented:
+        warnings.append(f"a bright ring, a stent or a ring of calcium, hides the lumen: {', '.join(stented)}")
+    risky = [lesion.id for lesion in lesions if len(lesion.features) >= 2]
+    if risky:
+        warnings.append(f"candidates of high-risk plaque (two features or more), for the reader: {', '.join(risky)}")
+    small = sorted({lesion.vessel for lesion in lesions if "diffusely_small_vessel" in lesion.flags})
+    if small:
+        warnings.append(f"diffusely small, so that a stenosis there may be underestimated: {', '.join(small)}")
+    unsure = {*unassessed, *hidden}
     score = len(involved)
+    volume, share = _plaque_volumes(profiles)
     patient = Patient(
         cad_rads=result.category,
         cad_rads_text=result.text,
@@ -86,8 +99,64 @@ def assess_patient(
         segment_involvement_score=score,
         dominance=tree.dominance,
         modifiers=result.modifiers,
+        segment_stenosis_score=_segment_stenosis_score(lesions, involved),
+        severity=_severity(tree, lesions, unsure),
+        plaque_volume_mm3=volume,
+        percent_atheroma_volume=share,
     )
     return patient, tuple(warnings)
+
+
+def _segment_stenosis_score(lesions: tuple[Lesion, ...], involved: set[str]) -> int:
+    """Return the sum over the segments with plaque of 1, 2 from 50 % and 3 from 70 % (Min 2007)."""
+    worst = dict.fromkeys(involved, 0.0)
+    for lesion in lesions:
+        worst[lesion.segment] = max(worst.get(lesion.segment, 0.0), lesion.diameter_stenosis_percent)
+    return sum(1 + (percent >= OBSTRUCTIVE_PERCENT) + (percent >= SEVERE_PERCENT) for percent in worst.values())
+
+
+def _severity(tree: VesselTree, lesions: tuple[Lesion, ...], unsure: set[str]) -> tuple[VesselSeverity, ...]:
+    """Return one entry per territory that was found."""
+    result = []
+    for territory in ("LM", *MAIN_VESSELS):
+        names = [vessel.name for vessel in tree.vessels if territory_of(tree, vessel.name) == territory]
+        if not names:
+            continue
+        own = [lesion for lesion in lesions if lesion.vessel in names]
+        worst = max((lesion.diameter_stenosis_percent for lesion in own), default=0.0)
+        segments = {
+            segment_at(vessel, float(distance))
+            for vessel in tree.vessels
+            if vessel.name in names
+            for distance in vessel.distance_mm[::8]
+        }
+        result.append(
+            VesselSeverity(
+                territory,
+                grade_of(worst),
+                worst,
+                max((probability_25(lesion) for lesion in own), default=0.0),
+                max((lesion.probability_50 for lesion in own), default=0.0),
+                max((lesion.probability_70 for lesion in own), default=0.0),
+                not (segments & unsure),
+            )
+        )
+    return tuple(result)
+
+
+def probability_25(lesion: Lesion) -> float:
+    """Return the probability that the diameter stenosis of a lesion is 25 % or more."""
+    return probability_above(25.0, lesion.diameter_stenosis_percent, lesion.diameter_stenosis_error or 0.0)
+
+
+def _plaque_volumes(profiles: tuple[LumenProfile, ...]) -> tuple[float | None, float | None]:
+    """Return the plaque volume in mm3 and its percentage of lumen and plaque, where the outer wall shows."""
+    plaque, lumen = 0.0, 0.0
+    for profile in profiles:
+        known = np.isfinite(profile.plaque_area_mm2) & np.isfinite(profile.area_mm2)
+        plaque += float(profile.plaque_area_mm2[known].sum()) * CENTERLINE_SPACING_MM
+        lumen += float(profile.area_mm2[known].sum()) * CENTERLINE_SPACING_MM
+    return (plaque, 100.0 * plaque / (plaque + lumen)) if lumen > 0.0 else (None, None)
 
 
 def _calcified_segments(tree: VesselTree, profiles: tuple[LumenProfile, ...]) -> set[str]:

@@ -5,7 +5,9 @@ branching points the healthy diameter falls linearly by 0 to 0.05 mm/mm; at a br
 to a third (Finet 2008: the daughters together are 1.48 times as wide as the mother). Tapers and steps are found by
 quantile regression as a linear program, so that narrowed stretches, which only lower the diameter, do not pull the
 reference down; samples clearly below the fit are then left out and the median of the rest is fitted again.
-Bifurcations, the ostium and what could not be measured are masked.
+Bifurcations, the ostium and what could not be measured are masked. The fit is then joined, by its variance, with the
+population's diameter of the segment and, for a vessel that ends in a bifurcation, with Finet's law: where much was
+measured these hardly count, where little was (short, ostial, diffusely diseased vessels) they do.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..study import CENTERLINE_SPACING_MM, ReferenceProfile
+from .priors import FINET, FINET_SD, SMALL_RATIO, population_diameter
 
 if TYPE_CHECKING:
     from ..study import LumenProfile, Vessel, VesselTree
@@ -37,7 +40,55 @@ def fit_references(tree: VesselTree, profiles: tuple[LumenProfile, ...]) -> tupl
 
     A vessel of which less than 3 mm could be used gets NaN and the method `none`.
     """
-    return tuple(_fit_vessel(tree, vessel, profile) for vessel, profile in zip(tree.vessels, profiles, strict=True))
+    fitted = [_fit_vessel(tree, vessel, profile) for vessel, profile in zip(tree.vessels, profiles, strict=True)]
+    by_name = {reference.vessel: reference for reference in fitted}
+    return tuple(_with_priors(tree, vessel, by_name) for vessel in tree.vessels)
+
+
+def small_vessel_mm(tree: VesselTree, vessel: Vessel, reference: ReferenceProfile) -> float:
+    """Return the length in mm over which the reference lies far below the population's diameter of its segment."""
+    mean, _ = _population(tree, vessel)
+    with np.errstate(invalid="ignore"):
+        small = reference.diameter_mm < SMALL_RATIO * mean
+    return float(small.sum() * CENTERLINE_SPACING_MM)
+
+
+def _population(tree: VesselTree, vessel: Vessel) -> tuple[np.ndarray, np.ndarray]:
+    """Return the population's diameter and its standard deviation along a vessel, NaN where its segment is unknown."""
+    mean, sd = np.full(len(vessel.distance_mm), np.nan), np.full(len(vessel.distance_mm), np.nan)
+    for segment in vessel.segments:
+        known = population_diameter(segment.number, tree.dominance)
+        inside = (vessel.distance_mm >= segment.start_mm) & (vessel.distance_mm <= segment.end_mm)
+        if known is not None:
+            mean[inside], sd[inside] = known
+    return mean, sd
+
+
+def _with_priors(tree: VesselTree, vessel: Vessel, fitted: dict[str, ReferenceProfile]) -> ReferenceProfile:
+    """Join the fit of a vessel with what the population and its daughters say, each weighted by its variance."""
+    own = fitted[vessel.name]
+    if own.method == "none":
+        return own
+    weight = 1.0 / np.square(own.error_mm)
+    total, value = weight.copy(), weight * own.diameter_mm
+    mean, sd = _population(tree, vessel)
+    known = np.isfinite(mean)
+    total[known] += 1.0 / np.square(sd[known])
+    value[known] += mean[known] / np.square(sd[known])
+    daughters = [
+        fitted[child.name].diameter_mm[0]
+        for child in tree.vessels
+        if child.parent == vessel.name
+        and child.parent_distance_mm is not None
+        and child.parent_distance_mm >= vessel.length_mm - 1.0
+        and np.isfinite(fitted[child.name].diameter_mm[:1]).all()
+    ]
+    if len(daughters) >= 2:
+        expected = FINET * sum(sorted(daughters)[-2:])
+        precision = 1.0 / (FINET_SD * expected) ** 2
+        total += precision
+        value += precision * expected
+    return ReferenceProfile(vessel.name, value / total, 1.0 / np.sqrt(total), own.method)
 
 
 def branching_mask(tree: VesselTree, vessel: Vessel) -> np.ndarray:

@@ -13,6 +13,15 @@ UNKNOWN = "–"
 
 REFERENCE_METHODS = {
     "model": "taper model",
+    "model_interp": "taper model and both sides of the lesion",
+    "model_prox": "taper model and the vessel before the lesion",
+    "model_dist": "taper model and the vessel behind the lesion",
+    "interp": "both sides of the lesion",
+    "prox": "the vessel before the lesion",
+    "dist": "the vessel behind the lesion",
+    "marked_interp": "between the reader's markers",
+    "marked_prox": "the reader's proximal marker",
+    "marked_dist": "the reader's distal marker",
     "none": "not known",
 }
 """What the words of `reference_method` mean."""
@@ -22,6 +31,10 @@ FLAGS = {
     "bifurcation": "at a bifurcation",
     "ostial": "at the ostium",
     "uncertain_reference": "the healthy diameter is uncertain: the vessel beside the lesion differs from the reference",
+    "diffusely_small_vessel": "the vessel is small over a long way: diffuse disease may hide in the reference",
+    "tandem": "one of two lesions near each other",
+    "edited": "changed by a reader",
+    "added": "added by a reader",
     "contrast_gap": "a gap without contrast: candidate of an occlusion",
     "occlusion_not_excluded": "an occlusion is not excluded",
     "borderline_50": "borderline: the interval spans 50 %",
@@ -124,6 +137,8 @@ def probability(value: float | None) -> str:
 
 def flag_words(flag: str) -> str:
     """Return a flag as words."""
+    if flag.startswith("medina_"):
+        return f"Medina class {','.join(flag.split('_')[1:])} (main before, main behind, branch; 1 is 50 % or more)"
     return FLAGS.get(flag, flag.replace("_", " "))
 
 

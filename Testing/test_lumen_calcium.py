@@ -1,0 +1,130 @@
+"""Calcium and stents beside the lumen: the image of an arc, lumens that calcium hides, rings that are not measured."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from test_lumen import LENGTH, SEEN_SIGMA, SIGMA, SPACING, rotation, straight_vessel
+
+from StenosisDetectionLib.geometry import affine
+from StenosisDetectionLib.lumen import PointSpread, VolumeSampler, measure_lumen
+from StenosisDetectionLib.lumen.calcium import arc_area, arc_image, guess_arcs
+from StenosisDetectionLib.phantom.noise import correlated_noise
+from StenosisDetectionLib.phantom.render import Painted, render
+from StenosisDetectionLib.phantom.solids import Tube
+from StenosisDetectionLib.study import CTVolume, LumenProfile, Vessel, VesselTree
+
+ALONG = np.arange(0.0, LENGTH + 1e-6, 0.25)
+AXIS = np.array([0.35, 0.45, 0.82]) / np.linalg.norm([0.35, 0.45, 0.82])
+POINTS = (ALONG - LENGTH / 2)[:, None] * AXIS
+
+
+def test_image_of_an_arc_is_a_gaussian_filtered_arc() -> None:
+    step, sigma = 0.02, 0.4
+    axis = np.arange(-4, 4, step)
+    x, y = np.meshgrid(axis, axis, indexing="ij")
+    radius, angle = np.hypot(x, y), np.arctan2(y, x)
+    inside = (radius > 1.2) & (radius < 1.8) & (np.abs(angle - 1.0) < 0.8)
+    truth = ndimage.gaussian_filter(700.0 * inside, sigma / step)[::20, ::20]
+    arc = torch.tensor([[[1.2, 0.6, 1.0, 0.8, 700.0]]], dtype=torch.float64)
+    at = [torch.from_numpy(a[::20, ::20].reshape(1, -1).copy()) for a in (x, y)]
+    image, _ = arc_image(arc, at[0], at[1], torch.tensor([sigma], dtype=torch.float64))
+    assert np.abs(image.numpy().reshape(truth.shape) - truth).max() < 6.0
+    assert float(arc_area(arc)) == pytest.approx(inside.sum() * step**2, rel=0.02)
+
+
+def test_derivatives_of_the_arc_are_those_of_its_image() -> None:
+    arcs = torch.tensor([[[1.2, 0.6, 1.0, 0.8, 700.0], [1.5, 0.8, 4.0, 0.4, 900.0]]], dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(1, 40, dtype=torch.float64, generator=generator) * 1.5 for _ in range(2))
+    sigma = torch.tensor([0.4], dtype=torch.float64)
+    image, derivatives = arc_image(arcs, x, y, sigma)
+    for n in range(10):
+        moved = arcs.clone()
+        moved.view(-1)[n] += 1e-5
+        numeric = (arc_image(moved, x, y, sigma)[0] - image) / 1e-5
+        # The width of the cells changes with the arc, which the derivatives leave out.
+        assert float((numeric - derivatives[..., n]).abs().max()) < 0.03 * float(numeric.abs().max()) + 1e-6
+
+
+def test_arcs_are_guessed_from_bright_samples() -> None:
+    distance = torch.linspace(0.1, 4.0, 32)[None]
+    calcium = torch.zeros(1, 24, 32, dtype=torch.bool)
+    calcium[0, [23, 0, 1, 2], 12:16] = True
+    guess = guess_arcs(calcium, distance)
+    assert guess.present.tolist() == [[True, False]]
+    inner, thickness, middle, half, _ = guess.parameters[0, 0].tolist()
+    assert inner + thickness / 2 == pytest.approx(float(distance[0, 12:16].mean()), abs=0.05)
+    assert np.cos(middle - 0.5 * 2 * np.pi / 24) == pytest.approx(1.0, abs=0.02)
+    assert half == pytest.approx(2 * 2 * np.pi / 24, abs=0.05)
+
+
+def narrowed(percent: float) -> np.ndarray:
+    s = ALONG - LENGTH / 2
+    return 3.0 * (1 - percent / 100 * np.where(np.abs(s) < 5, 0.5 * (1 + np.cos(2 * np.pi * s / 10)), 0))
+
+
+def scene_volume(scene: list[Painted], seed: int) -> CTVolume:
+    size = (64, 64, 64)
+    matrix = affine(np.array(SPACING), rotation(seed), np.zeros(3))
+    matrix[:3, 3] = -matrix[:3, :3] @ (np.array(size) - 1) / 2
+    voxels, _ = render(scene, size, matrix, SIGMA, -90.0)
+    return CTVolume((voxels + correlated_noise(voxels.shape, SPACING, 25.0, seed)).astype(np.float32), matrix)
+
+
+def measured(volume: CTVolume) -> LumenProfile:
+    vessel = Vessel("LAD", None, None, POINTS, ALONG, np.full(len(ALONG), 1.5))
+    sampler = VolumeSampler(volume, "cpu")
+    return measure_lumen(volume, VesselTree((vessel,)), 400.0, 25.0, PointSpread(SEEN_SIGMA, True), sampler)[0]
+
+
+@pytest.mark.parametrize("percent", [50.0, 70.0])
+def test_calcium_beside_a_narrowed_lumen_is_neither_lumen_nor_hidden(percent: float) -> None:
+    true = narrowed(percent)
+    side = np.cross(AXIS, [0.0, 0.0, 1.0])
+    side /= np.linalg.norm(side)
+    other = np.cross(AXIS, side)
+    inside = np.abs(ALONG - LENGTH / 2) < 3.0
+    scene = [Painted(Tube(POINTS, np.full(len(ALONG), 2.0)), 75.0)]
+    for degrees in (-50, -25, 0, 25, 50):
+        toward = np.cos(np.radians(degrees)) * side + np.sin(np.radians(degrees)) * other
+        inner, outer = true[inside] / 2, np.full(inside.sum(), 1.8)
+        scene.append(
+            Painted(Tube(POINTS[inside] + (0.5 * (inner + outer))[:, None] * toward, (outer - inner) / 2), 800.0)
+        )
+    scene.append(Painted(Tube(POINTS, true / 2), 400.0))
+    profile = measured(scene_volume(scene, 4))
+    near = np.abs(ALONG - LENGTH / 2) < 2.0
+    least = float(np.nanmin(profile.diameter_mm[near]))
+    assert 100 * (1 - least / 3.0) == pytest.approx(percent, abs=12.0)
+    assert np.nanmax(profile.calcified_area_mm2[near]) > 1.0
+    # Half of the circumference without calcium has none.
+    assert np.nanmax(profile.calcified_area_mm2[np.abs(ALONG - LENGTH / 2) > 6.0]) == 0.0
+
+
+def test_a_stent_is_recognized_and_not_measured() -> None:
+    inside = np.abs(ALONG - LENGTH / 2) < 7.0
+    scene = [
+        Painted(Tube(POINTS, np.full(len(ALONG), 2.0)), 75.0),
+        Painted(Tube(POINTS[inside], np.full(inside.sum(), 1.62), True, True), 2400.0),
+        Painted(Tube(POINTS, np.full(len(ALONG), 1.5)), 400.0),
+    ]
+    profile = measured(scene_volume(scene, 7))
+    quality = np.array(profile.quality)
+    assert (quality[np.abs(ALONG - LENGTH / 2) < 5.0] == "stent").all()
+    assert np.isnan(profile.diameter_mm[quality == "stent"]).all()
+    assert (quality[np.abs(ALONG - LENGTH / 2) > 9.0] != "stent").all()
+
+
+def test_a_wider_point_spread_changes_the_diameter_as_predicted() -> None:
+    volume, tree, _ = straight_vessel(lambda s: np.full(len(s), 2.0), rotation(6))
+    sampler = VolumeSampler(volume, "cpu")
+    first, second = (
+        measure_lumen(volume, tree, 400.0, 25.0, PointSpread(tuple(s + d for s in SEEN_SIGMA), True), sampler)[0]
+        for d in (0.0, 0.04)
+    )
+    middle = slice(20, -20)
+    change = float(np.mean((second.diameter_mm - first.diameter_mm)[middle]))
+    assert first.diameter_by_psf is not None
+    assert change / 0.04 == pytest.approx(float(np.mean(first.diameter_by_psf[middle])), rel=0.3)
+    assert first.psf_error_mm > 0.0
