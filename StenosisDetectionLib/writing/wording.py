@@ -33,7 +33,6 @@ FLAGS = {
     "uncertain_reference": "the healthy diameter is uncertain: the vessel beside the lesion differs from the reference",
     "diffusely_small_vessel": "the vessel is small over a long way: diffuse disease may hide in the reference",
     "tandem": "one of two lesions near each other",
-    "edited": "changed by a reader",
     "added": "added by a reader",
     "contrast_gap": "a gap without contrast: candidate of an occlusion",
     "occlusion_not_excluded": "an occlusion is not excluded",
