@@ -62,7 +62,7 @@ class TrainingConfiguration:
     gradient_norm: float = 1.0
     averaging: float = 0.998
     loss_weights: dict[str, float] = field(default_factory=dict)
-    sites: dict[str, float] = field(default_factory=lambda: {"artery": 0.6, "vein": 0.15, "ostium": 0.1})
+    sites: dict[str, float] = field(default_factory=lambda: {"artery": 0.4, "vein": 0.25, "ostium": 0.1})
     noise_hu: float = 25.0
     blur_voxels: float = 0.7
     aorta_error: float = 0.08

@@ -38,7 +38,7 @@ def training_loss(output: torch.Tensor, batch: Batch, configuration: TrainingCon
     heads = configuration.network.heads
     terms: dict[str, torch.Tensor] = {}
     tube = centerline_tube(batch, heads)
-    distance = _head(batch.targets, heads, "centerline_distance")
+    distance, vein = _head(batch.targets, heads, "centerline_distance"), _head(batch.targets, heads, "vein")
     for index, head in enumerate(heads):
         raw, target, known = output[:, index].float(), batch.targets[:, index], batch.weight[:, index]
         if head == "centerline_distance":
@@ -47,8 +47,9 @@ def training_loss(output: torch.Tensor, batch: Batch, configuration: TrainingCon
             terms[head] = _mean(error, known) + _mean(error, near)
             continue
         near = known * (target > 0)
-        if head == "lumen" and distance is not None:
-            near = torch.maximum(near, known * (distance < 1))
+        if head == "lumen":  # its neighborhood, and the veins that it must not be
+            near = near if distance is None else torch.maximum(near, known * (distance < 1))
+            near = near if vein is None else torch.maximum(near, known * (vein > 0))
         terms[head] = _cross_entropy(raw, target, known, near) + dice_loss(torch.sigmoid(raw), target, known)
         if head == "lumen" and tube is not None:
             probability = torch.sigmoid(raw)
