@@ -24,7 +24,12 @@ WEAK_LEVEL = 0.3
 STRONG_LEVEL = 0.6
 """... and a level that a piece must reach somewhere."""
 
-VEIN_LEVEL = 0.5
+VEIN_LEVEL = 0.8
+"""What the model takes for a vein with at least this chance goes voxel by voxel; whole branches are judged below it."""
+
+VEIN_WEIGHT = 0.8
+"""How much the model's belief counts beside brightness: a sure artery counts as 0.4 of the contrast brighter, a sure
+vein as 0.4 darker. Small distal arteries are as dark as veins, and bright veins as bright as arteries."""
 
 
 SMOOTHING_MM = 0.4
@@ -85,8 +90,7 @@ def select_trees(
     grown = grow_trees(tubular, strong, seeds, intensity, spacing_mm, part_of(report, 0.0, 0.5))
     grown &= ~aorta[box]
     report(0.5, "cutting veins and leaks")
-    # a branch that the model half takes for a vein counts half as bright: brightness and model decide together
-    artery = intensity if vein is None else np.minimum(intensity, 1.2) * (1.0 - vein[box])
+    artery = intensity if vein is None else np.minimum(intensity, 1.2) + VEIN_WEIGHT * (0.5 - vein[box])
     grown = pruned(grown, seeds & grown, artery, spacing_mm)
     report(0.8, "joining the lumen")
     filled = grown & (fraction > LUMEN_LEVEL) & open_
