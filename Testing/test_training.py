@@ -236,7 +236,7 @@ def test_a_resumed_training_ends_bit_for_bit_where_an_unbroken_one_ends(tmp_path
 def test_a_small_network_learns_a_tube(tmp_path):
     folders = [tube_case(tmp_path / str(seed), seed) for seed in range(3)]
     configuration = dataclasses.replace(
-        TINY, iterations=80, first_patch=None, warm_up_iterations=5, averaging=0.9, batch=4
+        TINY, iterations=160, first_patch=None, warm_up_iterations=5, averaging=0.9, learning_rate=8e-3
     )
     _train(tmp_path, "run", configuration, folders)
     rows = read_curves(tmp_path / "run" / "curves.csv")
@@ -244,7 +244,7 @@ def test_a_small_network_learns_a_tube(tmp_path):
     assert last["lumen_dice"] > 0.8
     assert last["centerline_recall"] > 0.9
     assert last["lumen_in_vein"] < 0.1
-    assert json.loads((tmp_path / "run" / "configuration.json").read_text())["iterations"] == 80
+    assert json.loads((tmp_path / "run" / "configuration.json").read_text())["iterations"] == 160
 
 
 def test_training_begins_from_given_weights(tmp_path):
