@@ -138,7 +138,7 @@ def _mouth(grid: LumenGrid, graph: LumenGraph, nodes: np.ndarray) -> np.ndarray:
     from scipy.sparse.csgraph import dijkstra
 
     width = 2.0 * float(grid.depth[nodes].max())
-    if np.linalg.norm(np.ptp(grid.ras[nodes], axis=0)) <= 2.0 * width:
+    if np.linalg.norm(np.ptp(grid.ras[nodes], axis=0)) <= 1.3 * width:
         return nodes
     matrix = length_matrix(grid, graph)
     from_contact = dijkstra(matrix, directed=False, indices=nodes, min_only=True)
