@@ -17,7 +17,7 @@ def without_aorta(seg: LumenSegmentation) -> LumenSegmentation:
     return replace(seg, aorta=np.zeros_like(seg.aorta))
 
 
-def coarse(tubes: list[Tube], spacing: tuple[float, float, float] = (0.7, 0.7, 0.7)) -> LumenSegmentation:
+def coarse(tubes: list[Tube], spacing: tuple[float, float, float] = (0.6, 0.6, 0.6)) -> LumenSegmentation:
     return segmentation_of(tubes, spacing)
 
 
