@@ -62,15 +62,30 @@ def _transfer(shape: Sequence[int], grid: Grid, motion: Motion) -> np.ndarray:
     fk = np.fft.fftfreq(shape[0], spacing[2])[:, None, None]
     fj = np.fft.fftfreq(shape[1], spacing[1])[:, None]
     fi = np.fft.rfftfreq(shape[2], spacing[0])
-    angle = np.degrees(np.arctan2(fj, fi))
-    time = np.mod(angle - motion.first_view_degrees, 180.0) / 180.0 - 0.5
-    in_plane = (-2 * np.pi * (fj * way[1] + fi * way[0]) * time).astype(np.float32)
+    time = _time(np.degrees(np.arctan2(fj, fi)), motion)
+    mean = _mean_place(way[:2], motion)
+    in_plane = (-2 * np.pi * ((fj * way[1] + fi * way[0]) * time - fj * mean[1] - fi * mean[0])).astype(np.float32)
     along = (-2 * np.pi * way[2] * fk).astype(np.float32)
     phase = along * time.astype(np.float32) + in_plane
     result = np.empty(phase.shape, dtype=np.complex64)
     np.cos(phase, out=result.real)
     np.sin(phase, out=result.imag)
     return result
+
+
+def _time(angle_degrees: np.ndarray, motion: Motion) -> np.ndarray:
+    """Return when the view of an angle is taken, -1/2 to 1/2."""
+    return np.mod(angle_degrees - motion.first_view_degrees, 180.0) / 180.0 - 0.5
+
+
+def _mean_place(way: np.ndarray, motion: Motion) -> np.ndarray:
+    """Return where (i, j, mm) a part appears on average: a view shows a place along its own direction n only.
+
+    That is twice the mean of n (n . w) tau over the views; the image is shifted back by it, to where the truth is.
+    """
+    degrees = np.arange(0.25, 180, 0.5)
+    normal = np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
+    return np.asarray(2 * (normal * ((normal @ way) * _time(degrees, motion))[:, None]).mean(axis=0))
 
 
 def _moving_part(indices: np.ndarray, spacing: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
