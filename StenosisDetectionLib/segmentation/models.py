@@ -4,7 +4,7 @@ In: a name of the registry, or the path of weights. Out: a `RegisteredModel`, wh
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -103,6 +103,9 @@ def segment(
 ) -> LumenSegmentation:
     """Segment the coronary lumen with the model of the options.
 
+    Where the default model finds no artery in voxels coarser than any it was trained on, `vesselness` takes its place,
+    and a warning says so.
+
     Parameters
     ----------
     device : a resolved torch device (see `devices.resolve_device`).
@@ -111,8 +114,22 @@ def segment(
     ------
     ModelError : the model is unknown or cannot run here.
     """
-    return get_model(options.model).segment(volume, aorta, options, device, report)
+    result = get_model(options.model).segment(volume, aorta, options, device, report)
+    untrained = options.model == AnalysisOptions.model and max(volume.spacing_mm) > COARSEST_TRAINED_MM
+    if result.lumen.any() or not aorta.found or not untrained:
+        return result
+    instead = vesselness.segment_vesselness(volume, aorta, options, device, report)
+    if not instead.lumen.any():
+        return result
+    warning = (
+        f"the model {options.model} found no artery in voxels coarser than the {COARSEST_TRAINED_MM:g} mm it was "
+        f"trained on: {vesselness.NAME} was used instead"
+    )
+    return replace(instead, warnings=(*instead.warnings, warning))
 
+
+COARSEST_TRAINED_MM = 1.0
+"""The largest voxel spacing in the training of the shipped networks (`phantom.acquisition`)."""
 
 _VESSELNESS = RegisteredModel(
     vesselness.NAME,
