@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..writing.plots import Tick
 from .cases import CaseScores
 from .stenosis import StenosisFigures
 from .summary import WHOLE, SegmentationFigures
@@ -20,14 +21,6 @@ STRIPS = (
     ("betti0_error", "Betti-0 error", "components", (0.0, None)),
 )
 """Figures drawn case by case: name, title, unit, and the range of the axis (None: as the data are)."""
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A tick of an axis: its place and its text."""
-
-    place: float
-    text: str
 
 
 @dataclass(frozen=True)
