@@ -1,102 +1,31 @@
 """Evaluations from files: results and references of every kind, the three files written, and the command."""
 
 import csv
-import io
 import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+from evaluation_files import CASES, truth_of, write_folders
 from evaluation_shapes import few_resamples
 from studies import small_study
 
 from StenosisDetectionLib.cli.main import main
 from StenosisDetectionLib.errors import InputError
 from StenosisDetectionLib.evaluation.cases import score_case
-from StenosisDetectionLib.evaluation.lesion_table import read_lesion_table
 from StenosisDetectionLib.evaluation.references import read_references
 from StenosisDetectionLib.evaluation.results import read_result, result_folders
 from StenosisDetectionLib.evaluation.summary import summarize
 from StenosisDetectionLib.evaluation.truths import truth_case
 from StenosisDetectionLib.evaluation.writing import write_evaluation
-from StenosisDetectionLib.geometry import LPS_TO_RAS, spacing_of
 from StenosisDetectionLib.phantom.truth import HEART_LABELS
 from StenosisDetectionLib.study import LabelMap, VesselTree
-from StenosisDetectionLib.writing import write_vtp
-from StenosisDetectionLib.writing.document import document_text, report_document
-from StenosisDetectionLib.writing.tables import lesions_csv
-
-CASES = {"case-1": 1, "case-2": 2}
-
-
-def write_image(path, voxels, ijk_to_ras, names=None):
-    matrix, spacing = LPS_TO_RAS @ ijk_to_ras, spacing_of(ijk_to_ras)
-    image = sitk.GetImageFromArray(voxels)
-    image.SetSpacing(spacing)
-    image.SetDirection((matrix[:3, :3] / np.array(spacing)).ravel().tolist())
-    image.SetOrigin(matrix[:3, 3].tolist())
-    for number, (value, name) in enumerate((names or {}).items()):
-        for key, text in {"Name": name, "LabelValue": str(value), "Layer": "0", "ID": f"s{value}"}.items():
-            image.SetMetaData(f"Segment{number}_{key}", text)
-    sitk.WriteImage(image, str(path), useCompression=True)
-
-
-def write_labels(path, labels):
-    write_image(path, labels.labels, labels.ijk_to_ras, labels.names)
-
-
-def truth_of(study):
-    """Return the truth.json that the result of a study is right about."""
-    return {
-        "coordinate_system": "RAS",
-        "kind": "toy",
-        "dominance": study.tree.dominance,
-        "vessels": [
-            {
-                "name": vessel.name,
-                "parent": vessel.parent,
-                "parent_distance_mm": vessel.parent_distance_mm,
-                "points_ras": vessel.points_ras.tolist(),
-                "distance_mm": vessel.distance_mm.tolist(),
-                "healthy_diameter_mm": [None, *reference.diameter_mm[1:].tolist()],
-                "segments": [[s.number, s.start_mm, s.end_mm] for s in vessel.segments],
-            }
-            for vessel, reference in zip(study.tree.vessels, study.references, strict=True)
-        ],
-        "lesions": [
-            {
-                "vessel": lesion.vessel,
-                "start_mm": lesion.start_mm,
-                "throat_mm": lesion.throat_mm,
-                "end_mm": lesion.end_mm,
-                "position_ras": lesion.position_ras,
-                "diameter_stenosis_percent": lesion.diameter_stenosis_percent,
-                "minimal_lumen_diameter_mm": lesion.minimal_lumen_diameter_mm,
-                "reference_diameter_mm": lesion.reference_diameter_mm,
-                "plaque": "mixed",
-            }
-            for lesion in study.lesions
-        ],
-    }
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Results of two studies, and phantoms that say the results are right."""
-    root = tmp_path_factory.mktemp("evaluation")
-    for case, seed in CASES.items():
-        study = small_study(case, seed)
-        result, truth = root / "results" / case, root / "phantoms" / case
-        result.mkdir(parents=True)
-        truth.mkdir(parents=True)
-        (result / "report.json").write_text(document_text(report_document(study)), encoding="utf-8")
-        write_labels(result / "segmentation.seg.nrrd", study.labels)
-        write_labels(truth / "truth.seg.nrrd", study.labels)
-        (truth / "truth.json").write_text(json.dumps(truth_of(study)), encoding="utf-8")
-    (root / "results" / ".case-3.partial-1").mkdir()
-    return root
+    return write_folders(tmp_path_factory.mktemp("evaluation"))
 
 
 @pytest.fixture(scope="module")
@@ -225,128 +154,6 @@ def test_later_fields_of_a_truth(results):
         truth_case(truth | {"coordinate_system": "LPS"}, "a", "truth.json")
     with pytest.raises(InputError, match="incomplete"):
         truth_case({"vessels": []}, "a", "truth.json")
-
-
-def table_of(study, **columns):
-    """Return lesions.csv of a study with a column `case`, and others changed."""
-    rows = list(csv.DictReader(io.StringIO(lesions_csv(study))))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["case", *rows[0]])
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({"case": study.case_id} | row | columns)
-    return text.getvalue()
-
-
-def test_a_copy_of_lesions_csv_is_a_reference(tmp_path, results):
-    path = tmp_path / "lesions.csv"
-    path.write_text(table_of(small_study()) + "case-2,,,,,,\n")
-    references = read_references(path, results)
-    assert [len(reference.lesions) for reference in references] == [2, 0]
-    first, second = (score_case(r, reference) for r, reference in zip(results, references, strict=True))
-    assert first.lesions.pairs == ((0, 0), (1, 1)) and first.segmentation is None and first.tree is None
-    assert second.lesions.category_reference == "0"
-
-
-def test_a_table_in_other_words(tmp_path, results):
-    lps = small_study().lesions[1].position_ras
-    path = tmp_path / "readings.csv"
-    path.write_text(
-        "Case,Vessel,Segment,Diameter_stenosis_percent,position_x_mm,position_y_mm,position_z_mm,cad_rads\n"
-        f"case-1,RCA,pRCA,40,{-lps[0]},{-lps[1]},{lps[2]},3/N\n\n"
-        "case-1,,pLAD,60,,,,\n"
-        "elsewhere,LCx,11,60,,,,\n"
-    )
-    (reference,) = read_references(path, results, space="LPS")
-    assert reference.category == "3/N"
-    assert [(lesion.vessel, lesion.segment) for lesion in reference.lesions] == [("RCA", 1), ("LAD", 6)]
-    assert reference.lesions[0].throat_ras == pytest.approx(lps)
-    assert score_case(results[0], reference).lesions.pairs == ((0, 1), (1, 0))
-    with pytest.raises(InputError, match="line 2: say with --space"):
-        read_references(path, results)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("vessel,diameter_stenosis_percent\nLAD,50\n", "lacks the column 'case'"),
-        ("case,vessel\na,LAD\n", "lacks the column 'diameter_stenosis_percent'"),
-        ("case,vessel,diameter_stenosis_percent\na,LAD,half\n", "line 2: 'half' .* is no number"),
-        ("case,vessel,diameter_stenosis_percent\na,LAD,nan\n", "is no number"),
-        ("case,vessel,diameter_stenosis_percent\na,LAD,50\na,RCA,120\n", "line 3: .* from 0 to 100"),
-        ("case,vessel,diameter_stenosis_percent\na,LAD,\n", "line 2: .* from 0 to 100"),
-        ("case,vessel,diameter_stenosis_percent\n,LAD,50\n", "line 2 names no case"),
-        ("case,vessel,diameter_stenosis_percent\na,,50\n", "neither vessel nor segment"),
-        ("case,segment,diameter_stenosis_percent\na,44,50\n", "'44' is no SCCT segment"),
-        (
-            "case,vessel,diameter_stenosis_percent,position_r_mm,position_a_mm,position_s_mm\na,LAD,5,1,2,\n",
-            "a part of a position",
-        ),
-        ("", "lacks the column"),
-    ],
-)
-def test_a_table_that_cannot_be_read_says_where(tmp_path, text, words):
-    path = tmp_path / "lesions.csv"
-    path.write_text(text)
-    with pytest.raises(InputError, match=words):
-        read_lesion_table(path)
-
-
-def test_label_maps_by_name_and_by_the_voxels_of_their_image(tmp_path, results):
-    from StenosisDetectionLib.pipeline import case_id_of
-    from StenosisDetectionLib.reading import read_volume
-
-    study = small_study()
-    folder = tmp_path / "labels"
-    folder.mkdir()
-    write_labels(folder / "case-1.seg.nrrd", study.labels)
-    for name, voxels, matrix in (
-        ("img", study.volume.voxels, study.volume.ijk_to_ras),
-        ("label", study.labels.labels, study.labels.ijk_to_ras),
-    ):
-        write_image(tmp_path / f"{name}.nii.gz", voxels, matrix)
-        (tmp_path / f"{name}.nii.gz").rename(folder / f"7.{name}.nii.gz")
-    by_image = replace(results[1], case_id=case_id_of(read_volume(folder / "7.img.nii.gz")))
-    references = read_references(folder, [results[0], by_image])
-    assert [reference.case_id for reference in references] == ["case-1", by_image.case_id]
-    assert score_case(results[0], references[0]).segmentation.whole.dice == 1.0
-    single = tmp_path / "annotation.nrrd"
-    write_labels(single, study.labels)
-    assert read_references(single, results[:1])[0].case_id == "case-1"
-    with pytest.raises(InputError, match="any of 2 results"):
-        read_references(single, results)
-
-
-def test_centerlines_of_others(tmp_path, results):
-    """VTK that states LPS, and CAT08 text that states nothing; neither is asked for names it does not have."""
-    study = small_study()
-    folder = tmp_path / "lines"
-    (folder / "case-2" / "vessel0").mkdir(parents=True)
-    write_vtp(study.tree, folder / "case-1.vtp", "LPS")
-    rca = study.tree.vessel("RCA")
-    rows = [f"{-x} {-y} {z} 1.5 1" for x, y, z in rca.points_ras]
-    (folder / "case-2" / "vessel0" / "reference.txt").write_text("\n".join(rows))
-    (folder / "case-2" / "vessel0" / "pointS.txt").write_text("1 2 3")
-    with pytest.raises(InputError, match="LPS or RAS"):
-        read_references(folder, results)
-    first, second = read_references(folder, results, space="LPS")
-    scores = score_case(results[0], first).tree
-    assert all(path.scores.overlap > 0.99 for path in scores.paths) and scores.named_mm == scores.main_mm > 0
-    assert scores.segment_mm == 0.0
-    scores = score_case(results[1], second).tree
-    assert len(scores.paths) == 1 and scores.paths[0].scores.overlap > 0.99
-    assert scores.main_mm == 0.0
-
-
-def test_references_that_belong_to_nothing(tmp_path, results):
-    with pytest.raises(InputError, match="does not exist"):
-        read_references(tmp_path / "absent", results)
-    with pytest.raises(InputError, match="belongs to a result"):
-        read_references(tmp_path, results)
-    other = tmp_path / "other.doc"
-    other.write_text("x")
-    with pytest.raises(InputError, match="is no reference"):
-        read_references(other, results)
 
 
 def test_a_study_without_arteries(folders, results):

@@ -2,14 +2,17 @@
 
 import argparse
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from StenosisDetectionLib.cli import models as command
 from StenosisDetectionLib.devices import available_devices, device_description, resolve_device
 from StenosisDetectionLib.errors import InputError, ModelError
 from StenosisDetectionLib.options import AnalysisOptions
-from StenosisDetectionLib.segmentation import get_model, list_models
+from StenosisDetectionLib.segmentation import Aorta, get_model, list_models, models, segment
+from StenosisDetectionLib.study import CTVolume, LumenSegmentation, ModelInfo
 
 
 def run(*arguments: str) -> int:
@@ -83,3 +86,28 @@ def test_cuda_resolves_to_its_first_device_or_is_refused():
     else:
         with pytest.raises(InputError, match="device 'cuda' is not available here"):
             resolve_device("cuda")
+
+
+@pytest.mark.parametrize(("spacing", "name"), [(0.5, "coronary"), (1.5, "vesselness")])
+def test_vesselness_stands_in_only_in_coarse_voxels_and_the_progress_never_falls(monkeypatch, spacing, name):
+    grid = np.diag([spacing, spacing, spacing, 1.0])
+    nothing = np.zeros((4, 4, 4), dtype=bool)
+
+    def finder(model, lumen):
+        def run(volume, aorta, options, device, report):
+            report(0.0, "begins")
+            report(1.0, "ends")
+            return LumenSegmentation(lumen, nothing, grid, ModelInfo(model, "1"))
+
+        return run
+
+    blind = replace(get_model("vesselness"), name="coronary", segment=finder("coronary", nothing))
+    monkeypatch.setattr(models, "get_model", lambda name: blind)
+    monkeypatch.setattr(models.vesselness, "segment_vesselness", finder("vesselness", ~nothing))
+    volume = CTVolume(np.zeros((4, 4, 4), np.float32), grid)
+    aorta = Aorta(True, nothing, grid, np.zeros((2, 3)), np.zeros((2, 3)), np.ones(2), 400.0, 20.0)
+    told = []
+    result = segment(volume, aorta, AnalysisOptions(), "cpu", lambda fraction, message: told.append(fraction))
+    assert result.model.name == name
+    assert any("was used instead" in warning for warning in result.warnings) == (name == "vesselness")
+    assert told == sorted(told) and told[0] == 0.0 and told[-1] == 1.0

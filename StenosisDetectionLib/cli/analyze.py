@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import Cancelled, InputError
 from ..options import PRECISIONS, AnalysisOptions
 from ..progress import CancellableProgress, Progress, ProgressCallback, stage_report
-from .display import ProgressDisplay, library_messages
+from .display import ProgressDisplay, add_amount, library_messages
 from .outcome import CANCELLED, DONE, NO_CORONARY, failure, worst
 from .running import interrupts, output_folder
 
@@ -56,9 +56,7 @@ Exit status: 0 done; 2 the request or an input is unusable; 3 no coronary artery
     add("--precision", choices=PRECISIONS, default=DEFAULTS.precision, help="of the network (default: %(default)s)")
     add("--roi", type=_roi, metavar="x0,x1,y0,y1,z0,z1", help="region to search, in mm of RAS (default: everything)")
     add("--overwrite", action="store_true", help="replace a case that exists in the output folder")
-    amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--quiet", action="store_true", help="show no progress")
-    amount.add_argument("--verbose", action="store_true", help="show every step, and where an unexpected error arose")
+    add_amount(parser)
     parser.set_defaults(run=run)
 
 

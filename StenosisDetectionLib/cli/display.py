@@ -1,5 +1,6 @@
 """What a run shows of itself on standard error: the progress, and the log of the libraries when asked for."""
 
+import argparse
 import logging
 import shutil
 import sys
@@ -10,6 +11,13 @@ from contextlib import contextmanager
 from ..progress import Progress
 
 CLEAR_LINE = "\r\x1b[K"
+
+
+def add_amount(parser: argparse.ArgumentParser, quiet: str = "show no progress") -> None:
+    """Add the options --quiet and --verbose to the parser of a command; `quiet` is the help of the first."""
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--quiet", action="store_true", help=quiet)
+    amount.add_argument("--verbose", action="store_true", help="show every step, and where an unexpected error arose")
 
 
 class ProgressDisplay:

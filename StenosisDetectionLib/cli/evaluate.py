@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..geometry import SPACES
 from ..options import PRECISIONS, AnalysisOptions
 from ..progress import CancellableProgress, stage_report
-from .display import ProgressDisplay, library_messages
+from .display import ProgressDisplay, add_amount, library_messages
 from .outcome import DONE
 from .running import interrupts, output_folder
 
@@ -81,9 +81,7 @@ and analyzed is kept: after a cancel, the same command goes on; another --model 
     add("--space", choices=SPACES, help="coordinates of centerlines and positions that do not state their own")
     add("--output", required=True, metavar="DIR", help="folder to write; cases of the verification are kept in it, too")
     add("--overwrite", action="store_true", help="replace an evaluation, and analyze verification cases again")
-    amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--quiet", action="store_true", help="show no progress and no figures")
-    amount.add_argument("--verbose", action="store_true", help="show every step, and where an unexpected error arose")
+    add_amount(parser, "show no progress and no figures")
     parser.set_defaults(run=run)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, ModelError
 from ..progress import CancellableProgress, StageReport, stage_report
-from .display import ProgressDisplay, library_messages
+from .display import ProgressDisplay, add_amount, library_messages
 from .outcome import DONE
 from .running import interrupts, output_folder
 
@@ -59,9 +59,7 @@ Ctrl-C keeps a checkpoint and ends with exit status 130; --resume goes on from i
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=_positive, metavar="N", help="length in minutes, preparing studies aside")
     length.add_argument("--iterations", type=_count, metavar="N", help="length in iterations")
-    amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--quiet", action="store_true", help="show no progress")
-    amount.add_argument("--verbose", action="store_true", help="show every step, and where an unexpected error arose")
+    add_amount(parser)
     parser.set_defaults(run=run)
 
 

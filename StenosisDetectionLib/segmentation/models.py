@@ -13,7 +13,7 @@ from ..models import foreign, nnunet, totalsegmentator
 from ..models.cache import file_sha256
 from ..models.registry import ModelEntry, entries, find_entry, is_installed, shipped_entries, weight_path
 from ..options import DEFAULT_MODEL, AnalysisOptions
-from ..progress import StageReport, no_report
+from ..progress import StageReport, no_report, part_of
 from ..study import CTVolume, LumenSegmentation, ModelInfo
 from . import vesselness
 from .aorta import Aorta
@@ -114,11 +114,13 @@ def segment(
     ------
     ModelError : the model is unknown or cannot run here.
     """
-    result = get_model(options.model).segment(volume, aorta, options, device, report)
     untrained = options.model == AnalysisOptions.model and max(volume.spacing_mm) > COARSEST_TRAINED_MM
-    if result.lumen.any() or not aorta.found or not untrained:
+    replaceable = untrained and aorta.found
+    first = part_of(report, 0.0, 0.6) if replaceable else report
+    result = get_model(options.model).segment(volume, aorta, options, device, first)
+    if result.lumen.any() or not replaceable:
         return result
-    instead = vesselness.segment_vesselness(volume, aorta, options, device, report)
+    instead = vesselness.segment_vesselness(volume, aorta, options, device, part_of(report, 0.6, 1.0))
     if not instead.lumen.any():
         return result
     warning = (
