@@ -76,7 +76,7 @@ class StenosisDetectionParameterNode:
     precision, minimumReferenceDiameter - as in AnalysisOptions; the diameter in mm.
     colorCurves - whether the centerlines are colored by stenosis.
     vessel, position - what is looked at, and where along it in mm.
-    rotation, spin, flip, contours - how it is looked at; angles in degrees.
+    rotation, spin, flip, contours, curved - how it is looked at; angles in degrees.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -92,6 +92,7 @@ class StenosisDetectionParameterNode:
     spin: Annotated[float, WithinRange(-180.0, 180.0)] = 0.0
     flip: bool = False
     contours: bool = True
+    curved: bool = False
 
 
 class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .centerline.frames import rotation_minimizing_frames, unit_tangents
-from .geometry import arc_length
+from .geometry import arc_length, transform_points
 from .study import CENTERLINE_SPACING_MM, CTVolume, Vessel, VesselTree
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ HALF_WIDTH_MM, PIXEL_MM = 10.0, 0.2
 CURVED_HALF_WIDTH_MM, CURVED_PIXEL_MM = 20.0, 0.25
 """Default margin beside the vessel, and pixel size, of curved images."""
 
-_POINTS_A_BATCH = 2_000_000
+_POINTS_A_BATCH = 300_000
+
+_EDGE_VOXELS = 1e-6
+"""Rounding that is still inside of the volume."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,6 @@ def straightened(
     angle_deg: float = 0.0,
     half_width_mm: float = HALF_WIDTH_MM,
     pixel_mm: float = PIXEL_MM,
-    device: str = "cpu",
 ) -> Reformation:
     """Return the straightened image of a vessel: a row per centerline point, cut at an angle about the path.
 
@@ -74,7 +76,6 @@ def straightened(
     volume : the CT, or a `VolumeSampler` that already holds it on a device.
     angle_deg : turns the cut about the path, from the first to the second vector of the frame.
     half_width_mm, pixel_mm : half the width of the image and the size of a pixel along a row.
-    device : torch device for a `CTVolume`.
     """
     frames = rotation_minimizing_frames(vessel.points_ras)
     angle = np.radians(angle_deg)
@@ -82,7 +83,7 @@ def straightened(
     half = _half_pixels(half_width_mm, pixel_mm)
     origin = vessel.points_ras - half * pixel_mm * across
     affines = _affines(origin, across * pixel_mm, frames[:, 0] * CENTERLINE_SPACING_MM)
-    values = _sample(volume, affines, (1, 2 * half + 1), device)[:, 0]
+    values = _sample(volume, affines, (1, 2 * half + 1))[:, 0]
     return Reformation(values, affines, vessel.distance_mm.copy(), np.full(len(origin), float(half)), pixel_mm)
 
 
@@ -92,7 +93,6 @@ def curved(
     angle_deg: float = 0.0,
     margin_mm: float = CURVED_HALF_WIDTH_MM,
     pixel_mm: float = CURVED_PIXEL_MM,
-    device: str = "cpu",
 ) -> Reformation:
     """Return the curved (stretched) image of a vessel, ruled by a direction normal to the vessel's main axis.
 
@@ -123,7 +123,7 @@ def curved(
     advance = unit_tangents(base) if len(base) > 1 else np.cross(direction, [[0.0, 0.0, 1.0]])
     across = np.broadcast_to(direction * pixel_mm, base.shape)
     affines = _affines(base + first * direction, across, advance * pixel_mm)
-    values = _sample(volume, affines, (1, columns), device)[:, 0]
+    values = _sample(volume, affines, (1, columns))[:, 0]
     return Reformation(values, affines, at_rows(vessel.distance_mm), (shift - first) / pixel_mm, pixel_mm)
 
 
@@ -133,7 +133,6 @@ def cross_sections(
     distances_mm: np.ndarray | None = None,
     half_width_mm: float = HALF_WIDTH_MM,
     pixel_mm: float = PIXEL_MM,
-    device: str = "cpu",
 ) -> Reformation:
     """Return planes normal to a vessel, at all its points or at those nearest to `distances_mm`.
 
@@ -147,7 +146,7 @@ def cross_sections(
     half = _half_pixels(half_width_mm, pixel_mm)
     step = pixel_mm * frames[:, 1:]
     affines = _affines(vessel.points_ras[chosen] - half * step.sum(axis=1), step[:, 0], step[:, 1])
-    values = _sample(volume, affines, (2 * half + 1, 2 * half + 1), device)
+    values = _sample(volume, affines, (2 * half + 1, 2 * half + 1))
     return Reformation(values, affines, vessel.distance_mm[chosen], np.full(len(chosen), float(half)), pixel_mm)
 
 
@@ -190,24 +189,34 @@ def _affines(origin: np.ndarray, column_step: np.ndarray, row_step: np.ndarray) 
     return affines
 
 
-def _sample(volume: CTVolume | VolumeSampler, affines: np.ndarray, shape: tuple[int, int], device: str) -> np.ndarray:
+def _sample(volume: CTVolume | VolumeSampler, affines: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return the values (S, rows, columns) at the pixels of all samples, NaN outside of the volume."""
-    import torch
-
-    from .lumen import VolumeSampler
-
-    sampler = VolumeSampler(volume, device) if isinstance(volume, CTVolume) else volume
     rows, columns = shape
-    column = torch.arange(columns, dtype=torch.float64)[:, None]
-    row = torch.arange(rows, dtype=torch.float64)[:, None, None]
-    matrices = torch.from_numpy(affines)
+    column, row = np.arange(columns)[:, None], np.arange(rows)[:, None, None]
     values = np.empty((len(affines), rows, columns), dtype=np.float32)
     batch = max(_POINTS_A_BATCH // (rows * columns), 1)
     for start in range(0, len(affines), batch):
-        part = matrices[start : start + batch, None, None, :3]
+        part = affines[start : start + batch, None, None, :3]
         points = part[..., 3] + column * part[..., 0] + row * part[..., 1]
-        sampled, inside = sampler(points)
-        values[start : start + batch] = torch.where(inside, sampled, torch.nan).cpu().numpy()
+        values[start : start + batch] = _values_at(volume, points)
+    return values
+
+
+def _values_at(volume: CTVolume | VolumeSampler, points_ras: np.ndarray) -> np.ndarray:
+    """Return the trilinear values at points (..., 3), NaN outside of the volume; a `CTVolume` needs no PyTorch."""
+    if not isinstance(volume, CTVolume):
+        import torch
+
+        sampled, inside = volume(torch.from_numpy(points_ras))
+        values: np.ndarray = torch.where(inside, sampled, torch.nan).cpu().numpy()
+        return values
+    from scipy import ndimage
+
+    kji = np.moveaxis(transform_points(np.linalg.inv(volume.ijk_to_ras), points_ras)[..., ::-1], -1, 0)
+    last = np.array(volume.voxels.shape).reshape(3, *[1] * (kji.ndim - 1)) - 1
+    values = ndimage.map_coordinates(volume.voxels, kji, order=1, mode="nearest", output=np.float32)
+    outside = ((kji < -_EDGE_VOXELS) | (kji > last + _EDGE_VOXELS)).any(axis=0)
+    values[outside] = np.nan
     return values
 
 

@@ -87,7 +87,7 @@ def main(path):
         assert study is not None, ui.statusLabel.text
         voxels = study.volume.voxels.size / 1e6
         print(f"{len(study.tree.vessels)} vessels, {len(study.lesions)} lesions, {voxels:.0f} M voxels")
-        print("clicks from a loaded volume: 1 (Apply) to the table of lesions, 1 more to a lesion in all views")
+        print("clicks from a loaded volume to the worst lesion in all views: 1 (Apply)")
         names = [lesion.id for lesion in study.lesions]
 
         def click(number):

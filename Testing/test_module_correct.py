@@ -36,6 +36,7 @@ def _node(role):
 
 def test_numbers_move_the_markers_and_the_stenosis(reviewed):
     ui = reviewed.ui
+    ui.lesionTable.clearSelection()
     assert not ui.throatSpinBox.enabled
     _choose(reviewed)
     assert ui.throatSpinBox.enabled

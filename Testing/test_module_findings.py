@@ -46,6 +46,7 @@ def test_jump_follows_a_transform_of_the_volume(reviewed, monkeypatch):
     transform.SetMatrixTransformToParent(matrix)
     reviewed.ui.inputVolumeSelector.currentNode().SetAndObserveTransformNodeID(transform.GetID())
     jumps = _jumps(reviewed, monkeypatch)
+    reviewed.ui.lesionTable.clearSelection()
     reviewed.ui.lesionTable.selectRow(0)
     x, y, z = small_study().lesions[0].position_ras
     assert jumps[0] == pytest.approx((x + 100.0, y, z))
@@ -76,6 +77,7 @@ def test_the_vessel_table_sums_up(reviewed):
 
 def test_decisions_count_and_stand_in_the_table(reviewed):
     ui = reviewed.ui
+    ui.lesionTable.clearSelection()
     assert not ui.acceptButton.enabled
     ui.lesionTable.selectRow(0)
     assert ui.acceptButton.enabled

@@ -195,6 +195,14 @@ def test_summary_and_warnings():
     assert texts.warning_lines(study) == ("small test volume",)  # named by the volume and the quality, shown once
 
 
+def test_the_worst_lesion_is_the_one_to_show_first():
+    study = small_study()
+    assert texts.worst_lesion(study) == "L1"
+    unknown = dataclasses.replace(study.lesions[0], diameter_stenosis_percent=float("nan"))
+    assert texts.worst_lesion(dataclasses.replace(study, lesions=(unknown, study.lesions[1]))) == "L2"
+    assert texts.worst_lesion(dataclasses.replace(study, lesions=(unknown,))) is None
+
+
 def test_devices_without_loading_torch(monkeypatch):
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     choices = device_choices()

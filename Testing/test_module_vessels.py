@@ -1,12 +1,15 @@
 """Looking along a vessel: the layout, the views, the plot and the contours, on real MRML nodes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from panel_fixtures import add_volume, finish, needs_stand_in, picture, start
+import vtk
+from panel_fixtures import add_volume, finish, needs_stand_in, picture, process_events_until, start
 from studies import small_study
 
 from StenosisDetectionLib.centerline.frames import rotation_minimizing_frames
-from StenosisDetectionLib.gui.browse import GOALS, vessel_path
+from StenosisDetectionLib.gui.browse import GOALS, VesselPath, vessel_path
 
 pytestmark = needs_stand_in
 
@@ -61,8 +64,10 @@ def test_a_lesion_is_shown_in_every_view(widget, pipeline, layout):
     start(widget, pipeline)
     finish(widget, pipeline)
     camera = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLCameraNode")
-    widget.ui.lesionTable.selectRow(0)  # the first click is all it takes
-    assert layout.layout == views.LAYOUT_ID
+    assert layout.layout == views.LAYOUT_ID  # Apply is the one click that shows the worst lesion
+    assert widget.panel.findings.chosen == "L1"
+    widget.ui.lesionTable.clearSelection()
+    widget.ui.lesionTable.selectRow(0)
     lesion = small_study().lesions[0]
     path = _path(lesion.vessel)
     tangent = path.profile.frames[0, 0]
@@ -80,7 +85,7 @@ def test_a_lesion_is_shown_in_every_view(widget, pipeline, layout):
     assert place.GetValue(0) == pytest.approx(lesion.throat_mm)
     throats = _browse_node("throat table").GetTable()
     assert throats.GetNumberOfRows() == 1
-    line = _browse_node("straightened place").GetPolyData()
+    line = _browse_node("reformation place").GetPolyData()
     assert line.GetPoint(0)[2] == pytest.approx(-lesion.throat_mm)
     assert views.plot_view_node(slicer.mrmlScene).GetPlotChartNodeID() == _browse_node("chart").GetID()
     widget.ui.restoreLayoutButton.click()
@@ -89,6 +94,7 @@ def test_a_lesion_is_shown_in_every_view(widget, pipeline, layout):
 
 def test_without_our_layout_two_standard_views_are_turned(looking, layout):
     looking.ui.restoreLayoutButton.click()
+    looking.ui.lesionTable.clearSelection()
     looking.ui.lesionTable.selectRow(0)
     lesion = small_study().lesions[0]
     assert np.allclose(_matrix("Yellow")[:3, 2], _path(lesion.vessel).profile.frames[0, 0])
@@ -173,7 +179,7 @@ def test_spin_rotation_and_flip_turn_the_views(looking):
     assert abs(turned[:3, 0] @ before[views.CROSS_SECTION][:3, 0]) < 1e-9
     assert np.allclose(turned[:3, 2], before[views.CROSS_SECTION][:3, 2])
     looking.ui.rotationSlider.value = 90.0
-    for name in (views.LONG_AXIS, views.STRAIGHTENED):
+    for name in (views.LONG_AXIS, views.REFORMATION):
         first, second = (m[:3, 0] if name == views.LONG_AXIS else m[:3, 1] for m in (before[name], _matrix(name)))
         assert abs(first @ second) < 1e-9
     looking.ui.flipCheckBox.checked = True
@@ -184,7 +190,7 @@ def test_spin_rotation_and_flip_turn_the_views(looking):
 def test_the_straightened_view_shows_the_vessel_where_its_edges_are(looking):
     import slicer
 
-    node = _browse_node("straightened")
+    node = _browse_node("reformation")
     voxels = slicer.util.arrayFromVolume(node)
     path = _path()
     assert voxels.shape[0] == len(path.vessel.points_ras)
@@ -193,11 +199,111 @@ def test_the_straightened_view_shows_the_vessel_where_its_edges_are(looking):
     inner = slice(8, -8)
     assert np.median(voxels[inner, middle, middle]) > 300
     assert np.median(voxels[inner, middle, middle + 12]) < 150
-    edges = _browse_node("straightened edges").GetPolyData()
+    edges = _browse_node("reformation edges").GetPolyData()
     points = np.array([edges.GetPoint(index) for index in range(edges.GetNumberOfPoints())])
     radius = np.interp(-points[:, 2], path.vessel.distance_mm, path.profile.diameter_mm / 2.0)
     assert np.allclose(np.abs(points[:, 0]), radius, atol=1e-6)
     assert np.allclose(points[:, 1], 0.0)
+
+
+def test_the_curved_view_shows_the_vessel_where_its_marks_are(looking):
+    import slicer
+
+    from StenosisDetectionLib.scene import review_views as views
+
+    lesion = small_study().lesions[0]
+    looking.panel.go_to_lesion(lesion.id)
+    looking.ui.curvedCheckBox.checked = True
+    assert looking._parameterNode.curved is True
+    path = _path()
+    for rotation in (0.0, 60.0):
+        looking.ui.rotationSlider.value = rotation
+        node = _browse_node("reformation")
+        voxels = slicer.util.arrayFromVolume(node)
+        assert voxels.shape[1] == 1
+        to_ijk = vtk.vtkMatrix4x4()
+        node.GetRASToIJKMatrix(to_ijk)
+
+        def value_at(point, to_ijk=to_ijk, voxels=voxels):
+            i, _, k = np.round(to_ijk.MultiplyPoint((*point, 1.0))[:3]).astype(int)
+            return voxels[k, 0, i]
+
+        place = _browse_node("reformation place").GetPolyData()
+        ends = np.array([place.GetPoint(0), place.GetPoint(1)])
+        assert value_at(ends.mean(axis=0)) > 300  # blood at the throat
+        assert -ends[0, 2] == pytest.approx(lesion.throat_mm, abs=0.5)  # this vessel is straight
+        edges = _browse_node("reformation edges").GetPolyData()
+        points = np.array([edges.GetPoint(n) for n in range(edges.GetNumberOfPoints())])
+        lumen = np.interp(-points[:, 2], path.vessel.distance_mm, path.profile.diameter_mm / 2.0)
+        offset = points[:, 0] - ends.mean(axis=0)[0]
+        assert np.nanmax(np.abs(np.abs(offset) - lumen)) < 0.1
+        matrix = _matrix(views.REFORMATION)
+        assert np.allclose(matrix[:3, 1], [1.0, 0.0, 0.0])
+    looking.ui.curvedCheckBox.checked = False
+    assert slicer.util.arrayFromVolume(_browse_node("reformation")).shape[1] > 1
+
+
+def test_straightened_vessels_are_ready_before_they_are_asked_for(widget, pipeline, layout, monkeypatch):
+    """Then going to a lesion need not wait for them; nobody needs PyTorch to look at a result."""
+    from StenosisDetectionLib.gui import reformation_view
+
+    widget.ui.inputVolumeSelector.setCurrentNode(add_volume())
+    start(widget, pipeline)
+    finish(widget, pipeline)
+    view = widget.panel.vessels._reformation
+    process_events_until(lambda: not view.preparing)
+    assert set(view._stacks) == {"LM", "LAD", "RCA"}
+    monkeypatch.setattr(reformation_view, "cross_sections", None)
+    for lesion in small_study().lesions:
+        widget.panel.go_to_lesion(lesion.id)
+        assert _browse_node("reformation").GetImageData().GetDimensions()[2] == len(
+            _path(lesion.vessel).vessel.points_ras
+        )
+
+
+def test_a_vessel_that_is_not_ready_is_made_at_once(widget, pipeline, layout, monkeypatch):
+    from StenosisDetectionLib.gui.reformation_view import ReformationView
+
+    monkeypatch.setattr(ReformationView, "_on_tick", lambda self: None)
+    monkeypatch.setattr("StenosisDetectionLib.gui.reformation_view._make_all", lambda *_: None)
+    widget.ui.inputVolumeSelector.setCurrentNode(add_volume())
+    start(widget, pipeline)
+    finish(widget, pipeline)
+    widget.panel.go_to_lesion("L1")
+    assert set(widget.panel.vessels._reformation._stacks) == {"LAD"}
+
+
+def test_the_edges_of_a_bent_vessel_lie_on_its_lumen():
+    """A pixel of an edge, taken back to the patient by the image, lies one radius from the centerline."""
+    from StenosisDetectionLib.gui.drawing import curved_drawing
+    from StenosisDetectionLib.reformation import curved
+    from StenosisDetectionLib.study import CTVolume, LumenProfile, Vessel
+
+    count, bend_mm, radius_mm = 240, 25.0, 2.0
+    angle = 0.25 * np.arange(count) / bend_mm
+    points = np.stack([bend_mm * np.cos(angle), bend_mm * np.sin(angle), 6.0 * np.sin(2.0 * angle)], axis=1)
+    distance = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    vessel = Vessel("RCA", None, None, points, distance, np.full(count, radius_mm))
+    known = {field.name: np.full(count, np.nan) for field in dataclasses.fields(LumenProfile)}
+    known |= {
+        "vessel": "RCA",
+        "frames": rotation_minimizing_frames(points),
+        "contour_center_ras": points,
+        "contour_radius_mm": np.full((count, 32), radius_mm),
+    }
+    path = VesselPath(vessel, LumenProfile(**known), None)
+    volume = CTVolume(np.zeros((8, 8, 8), np.float32), np.eye(4))
+    for rotation in (0.0, 50.0, 140.0):
+        image = curved(volume, vessel, rotation, 10.0, 0.25)
+        drawing = curved_drawing(path, image)
+        for edge in drawing.edges:
+            for x, y in edge[20:-20:5]:
+                if np.isfinite(x):
+                    place = image.to_ras(x / image.pixel_mm, (y + drawing.height_mm / 2.0) / image.pixel_mm)
+                    nearest = np.linalg.norm(points - place, axis=1).min()
+                    assert nearest == pytest.approx(radius_mm, abs=0.2)
+        lengths = np.linalg.norm(np.diff(drawing.path, axis=0), axis=1)
+        assert np.median(lengths) == pytest.approx(0.25, abs=0.05)
 
 
 def test_the_edges_follow_the_contour_in_any_direction():

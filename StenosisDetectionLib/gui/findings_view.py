@@ -24,10 +24,11 @@ from .texts import (
 
 
 class FindingsView:
-    """Shows the study of a session; `on_lesion` is called with the id of a lesion, `on_vessel` with a vessel's name."""
+    """Shows the study of a session; `on_lesion` is called with the id of a lesion or None when none is chosen any more,
+    `on_vessel` with a vessel's name."""
 
     def __init__(
-        self, ui: Any, session: Session, on_lesion: Callable[[str], None], on_vessel: Callable[[str], None]
+        self, ui: Any, session: Session, on_lesion: Callable[[str | None], None], on_vessel: Callable[[str], None]
     ) -> None:
         import qt
 
@@ -102,9 +103,7 @@ class FindingsView:
 
     def _lesion_chosen(self, _row: int = -1, _column: int = -1) -> None:
         self._show_decision()
-        chosen = self.chosen
-        if chosen is not None:
-            self._on_lesion(chosen)
+        self._on_lesion(self.chosen)
 
     def _vessel_chosen(self) -> None:
         chosen = chosen_name(self._ui.vesselTable)

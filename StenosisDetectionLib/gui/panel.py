@@ -19,6 +19,7 @@ from .navigation import open_in_segment_editor
 from .review_view import ReviewView
 from .run_view import RunView, open_log
 from .session import Session
+from .texts import worst_lesion
 from .vessels_view import VesselsView
 from .worker import Worker
 
@@ -58,8 +59,8 @@ class Panel:
         self.session = Session(lambda: slicer.mrmlScene, lambda: str(ui.readerEdit.text), self._session_changed)
         self.choices = ChoicesView(ui, self._model_chosen, self.run.show_error, self._download_model, requirements)
         self.input = InputView(ui, self._use_volume)
-        self.findings = FindingsView(ui, self.session, self.go_to_lesion, self.go_to_vessel)
-        self.vessels = VesselsView(ui, self.session, self._vessel_shown, self.run.show_error)
+        self.findings = FindingsView(ui, self.session, self._lesion_chosen, self.go_to_vessel)
+        self.vessels = VesselsView(ui, self.session, self._vessel_shown)
         self.correct = CorrectView(
             ui,
             self.session,
@@ -235,10 +236,15 @@ class Panel:
                 layout_manager = slicer.app.layoutManager()
                 if layout_manager is not None:  # there is none without a main window
                     layout_manager.resetThreeDViews()
+            worst = worst_lesion(study)
+            if worst is not None:
+                self._choose_lesion(worst)
         except Exception as error:
             self.run.show_error(error)
             return
-        self.run.show_status(_("Done. Click a lesion to go there."))
+        self.run.show_status(
+            _("Done, no narrowing was found.") if worst is None else _("Done. Click another lesion to go there.")
+        )
         self.choices.refresh()  # PyTorch is loaded now and knows the devices
 
     def _download_model(self, name: str) -> None:
@@ -333,6 +339,12 @@ class Panel:
         self.findings.choose(lesion_id)
         self.go_to_lesion(lesion_id)
 
+    def _lesion_chosen(self, lesion_id: str | None) -> None:
+        if lesion_id is None:
+            self.correct.refresh()
+        else:
+            self.go_to_lesion(lesion_id)
+
     def _vessel_shown(self, name: str) -> None:
         self.findings.choose_vessel(name)
 
@@ -342,8 +354,8 @@ class Panel:
         """Take the views to a lesion, wherever a transform has moved its volume since."""
         world = [0.0, 0.0, 0.0]
         lesion = self.session.lesion(lesion_id)
-        self.vessels.offer_layout()
         self.vessels.go(lesion.vessel, lesion.throat_mm)
+        self.vessels.offer_layout()
         self.session.volume_node.TransformPointToWorld(lesion.position_ras, world)
         self._logic.jumpTo(tuple(world))
         self.correct.refresh()

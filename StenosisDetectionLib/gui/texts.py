@@ -119,6 +119,12 @@ def summary_line(study: StudyResult) -> str:
     )
 
 
+def worst_lesion(study: StudyResult) -> str | None:
+    """Return the id of the lesion with the highest diameter stenosis; None when there is none."""
+    known = [lesion for lesion in study.lesions if math.isfinite(lesion.diameter_stenosis_percent)]
+    return max(known, key=lambda lesion: lesion.diameter_stenosis_percent).id if known else None
+
+
 def warning_lines(study: StudyResult) -> tuple[str, ...]:
     """Return what limits the study, each warning once."""
     return tuple(dict.fromkeys((*study.volume.warnings, *study.quality.warnings, *study_notes(study))))

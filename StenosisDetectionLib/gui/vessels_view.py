@@ -1,8 +1,9 @@
-"""The vessels section of the panel: look along a vessel in the cross-section, along its axis, straightened and plotted.
+"""The vessels section of the panel: look along a vessel in the cross-section, along its axis, reformatted and plotted.
 
 In: the widgets of the .ui file (vesselComboBox, positionSlider, rotationSlider, spinSlider, flipCheckBox,
-contoursCheckBox, readoutLabel, jumpComboBox, jumpButton, showLayoutButton, restoreLayoutButton) and a `Session`. Out:
-the views of Slicer. The mouse wheel in the cross-section moves along the vessel, since the view is followed.
+contoursCheckBox, curvedCheckBox, readoutLabel, jumpComboBox, jumpButton, showLayoutButton, restoreLayoutButton) and a
+`Session`. Out: the views of Slicer. The mouse wheel in the cross-section moves along the vessel, since the view is
+followed.
 """
 
 from collections.abc import Callable
@@ -10,18 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..reformation import HALF_WIDTH_MM, Reformation, cross_sections
 from ..scene import browse_nodes, review_views
-from ..study import CENTERLINE_SPACING_MM
 from .browse import GOALS, VesselPath, lesion_diameter_mm, vessel_path
+from .reformation_view import ReformationView
 from .session import Session
 
-_HALF_WIDTH_MM, _PIXEL_MM = 8.0, 0.25
 _LAYOUT_MS = 200
 _NEAR_MM = 0.05
 """A cross-section that lies nearer than this to where we put it was not scrolled."""
-
-assert _HALF_WIDTH_MM <= HALF_WIDTH_MM
 
 
 class VesselsView:
@@ -30,20 +27,17 @@ class VesselsView:
     Parameters
     ----------
     on_vessel : told the name of the vessel that is looked at.
-    on_error : told what could not be shown.
     """
 
-    def __init__(
-        self, ui: Any, session: Session, on_vessel: Callable[[str], None], on_error: Callable[[Exception], None]
-    ) -> None:
+    def __init__(self, ui: Any, session: Session, on_vessel: Callable[[str], None]) -> None:
+        import slicer
+
         self._ui = ui
         self._session = session
         self._on_vessel = on_vessel
-        self._on_error = on_error
         self._parameters: Any = None
         self._path: VesselPath | None = None
-        self._stack: Reformation | None = None
-        self._stack_of: Any = None
+        self._reformation = ReformationView()
         self._layout_declined = False
         self._layout_before: int | None = None
         self._watched: tuple[Any, int] | None = None
@@ -54,9 +48,12 @@ class VesselsView:
             slider.connect("valueChanged(double)", self._on_turned)
         for box in (ui.flipCheckBox, ui.contoursCheckBox):
             box.connect("toggled(bool)", self._on_turned)
+        ui.curvedCheckBox.connect("toggled(bool)", self._on_curved)
         ui.jumpButton.connect("clicked(bool)", self._on_jump)
         ui.showLayoutButton.connect("clicked(bool)", self.show_layout)
         ui.restoreLayoutButton.connect("clicked(bool)", self.restore_layout)
+        if slicer.app.layoutManager() is not None:  # before a scene is loaded that was saved in our layout
+            review_views.register_layout(slicer.app.layoutManager().layoutLogic().GetLayoutNode())
         self.refresh()
 
     # What is looked at
@@ -94,7 +91,8 @@ class VesselsView:
         self._filling = False
         for name in ("vesselComboBox", "positionSlider", "jumpButton", "jumpComboBox", "rotationSlider", "spinSlider"):
             getattr(self._ui, name).enabled = bool(names)
-        if names:
+        if study is not None and names:
+            self._reformation.prepare(study)
             self._look_along(combo.currentText, place)
         else:
             self.close()
@@ -118,7 +116,8 @@ class VesselsView:
         import slicer
 
         self._unwatch()
-        self._path = self._stack = self._stack_of = None
+        self._path = None
+        self._reformation.close()
         browse_nodes.remove_browse_nodes(slicer.mrmlScene)
 
     # Layout
@@ -192,7 +191,7 @@ class VesselsView:
         self._show_place()
 
     def _show_vessel(self) -> None:
-        """Draw what depends on the vessel: the straightened volume and the plot."""
+        """Draw what depends on the vessel: the reformatted view and the plot."""
         import slicer
 
         path, study, scene = self._path, self._session.counted, slicer.mrmlScene
@@ -204,49 +203,18 @@ class VesselsView:
             (review_views.LONG_AXIS, review_views.LONG_AXIS_MM),
         ):
             review_views.prepare_slice_view(scene, name, volume_node, size, size)
-        if review_views.view_node(scene, review_views.STRAIGHTENED) is not None:
-            self._show_straightened(path)
+        self._show_reformation(path)
+        self._reformation.fit()
         self._show_chart(path)
         self._watch()
         self._show_place()
 
-    def _show_straightened(self, path: VesselPath) -> None:
-        import slicer
-
-        study = self._session.study
-        try:
-            if self._stack_of is not path.vessel.points_ras and study is not None:
-                self._stack = cross_sections(
-                    study.volume, path.vessel, half_width_mm=_HALF_WIDTH_MM, pixel_mm=_PIXEL_MM
-                )
-                self._stack_of = path.vessel.points_ras
-        except Exception as error:  # without PyTorch all other views still work
-            self._on_error(error)
-            return
-        assert self._stack is not None
-        node = browse_nodes.show_straightened(slicer.mrmlScene, self._stack.values, _PIXEL_MM, CENTERLINE_SPACING_MM)
-        width = path.length_mm + 2.0 * review_views.STRAIGHTENED_MARGIN_MM
-        review_views.prepare_slice_view(slicer.mrmlScene, review_views.STRAIGHTENED, node, width, 2.0 * _HALF_WIDTH_MM)
-        self._show_straightened_marks(path)
-
-    def _show_straightened_marks(self, path: VesselPath) -> None:
-        import slicer
-
-        study, stack = self._session.counted, self._stack
-        if study is None or stack is None:
-            return
-        rotation = float(self._ui.rotationSlider.value)
-        angle = np.radians(rotation)
-        axes = stack.index_to_ras[:, :3, :2] / stack.pixel_mm
-        across = np.cos(angle) * axes[:, :, 0] + np.sin(angle) * axes[:, :, 1]
-        lesions = [(x.start_mm, x.throat_mm, x.end_mm) for x in study.lesions if x.vessel == path.vessel.name]
-        edges = path.edges_mm(across)
-        browse_nodes.show_straightened_marks(
-            slicer.mrmlScene, path.vessel.distance_mm, edges, rotation, lesions, _HALF_WIDTH_MM
-        )
-        review_views.place(
-            slicer.mrmlScene, review_views.STRAIGHTENED, browse_nodes.straightened_matrix(path.length_mm, rotation)
-        )
+    def _show_reformation(self, path: VesselPath) -> None:
+        study = self._session.counted
+        if study is not None:
+            lesions = tuple(lesion for lesion in study.lesions if lesion.vessel == path.vessel.name)
+            as_curved = bool(self._ui.curvedCheckBox.checked)
+            self._reformation.show(path, lesions, float(self._ui.rotationSlider.value), as_curved)
 
     def _show_chart(self, path: VesselPath) -> None:
         import slicer
@@ -287,7 +255,7 @@ class VesselsView:
         lumen = path.lumen_contour(distance) if shown else None
         wall = path.wall_contour(distance) if shown else None
         browse_nodes.show_contours(scene, lumen, wall, self._session.volume_node)
-        browse_nodes.show_straightened_place(scene, distance, rotation, _HALF_WIDTH_MM)
+        self._reformation.show_place(distance)
         highest = np.nanmax([*path.band_mm()[1], *path.profile.diameter_mm, 1.0])
         browse_nodes.show_chart_place(scene, distance, float(highest))
         self._watch()
@@ -354,7 +322,13 @@ class VesselsView:
 
     def _on_turned(self, *_value: Any) -> None:
         if self._path is not None:
-            self._show_straightened_marks(self._path)
+            self._show_reformation(self._path)
+            self._show_place()
+
+    def _on_curved(self, _checked: bool) -> None:
+        if self._path is not None:
+            self._show_reformation(self._path)
+            self._reformation.fit()
             self._show_place()
 
     def _on_jump(self, _checked: bool = False) -> None:

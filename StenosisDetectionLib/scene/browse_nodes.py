@@ -1,8 +1,8 @@
-"""What is drawn while looking along a vessel: contours, the straightened vessel, its marks, and the diameter plot.
+"""What is drawn while looking along a vessel: contours, the reformatted vessel, its marks, and the diameter plot.
 
-In: arrays in RAS or in the space of the straightened vessel. Out: hidden nodes of the scene that are not saved, made
-once per scene and role and filled again for every place. The straightened vessel lies along the S axis, from its start
-at the origin down; the first vector of its frame points to R, the second to A.
+In: arrays in RAS or in the space of the reformatted vessel. Out: hidden nodes of the scene that are not saved, made
+once per scene and role and filled again for every place. The reformatted vessel lies along the S axis, from its start
+at the origin down; columns of its image run to R, rows to A.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,8 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from .curves import LESION_COLOR
-from .review_views import CROSS_SECTION, STRAIGHTENED, THREE_D_VIEW, view_node
+from .review_views import CROSS_SECTION, THREE_D_VIEW, view_node
+from .review_views import REFORMATION as REFORMATION_VIEW
 from .terminology import label_color
 from .volume import LEVEL_HU, WINDOW_HU, image_data, vtk_matrix
 
@@ -22,6 +23,9 @@ ROLE = "StenosisDetection.browse"
 
 LUMEN_COLOR, WALL_COLOR, PLACE_COLOR = (0.34, 0.71, 0.91), (0.90, 0.62, 0.0), (1.0, 0.95, 0.2)
 OUTSIDE_HU = -1024.0
+
+REFORMATION = "reformation"
+"""Role of the volume that holds the reformatted vessel."""
 
 _SERIES = (
     ("lumen", "lumen_diameter_mm"),
@@ -95,62 +99,58 @@ def show_contours(scene: Any, lumen: np.ndarray | None, wall: np.ndarray | None,
         model.SetAndObserveTransformNodeID(node_of.GetTransformNodeID())
 
 
-def show_straightened(scene: Any, values: np.ndarray, pixel_mm: float, step_mm: float) -> Any:
-    """Show a stack (S, R, C) of cross-sections in HU as a volume in the straightened space, and return its node."""
-    node = find(scene, "straightened")
+def whole_hu(values: np.ndarray) -> np.ndarray:
+    """Return values in HU as int16; NaN is outside of the volume."""
+    whole: np.ndarray = np.nan_to_num(values, nan=OUTSIDE_HU).round().clip(OUTSIDE_HU, 32767).astype(np.int16)
+    return whole
+
+
+def show_reformation(scene: Any, voxels: np.ndarray, spacing_mm: tuple[float, float, float]) -> Any:
+    """Show a reformatted vessel as a volume in its own space, and return its node.
+
+    Parameters
+    ----------
+    voxels : (S, R, C) int16, a plane or a row per sample along the vessel.
+    spacing_mm : between columns, rows and samples.
+    """
+    node = find(scene, REFORMATION)
     if node is None:
-        node = add_hidden(scene, "vtkMRMLScalarVolumeNode", "straightened")
+        node = add_hidden(scene, "vtkMRMLScalarVolumeNode", REFORMATION)
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
         display.SetSaveWithScene(False)
         display.AutoWindowLevelOff()
         display.SetWindowLevel(WINDOW_HU, LEVEL_HU)
-    _, rows, columns = values.shape
-    matrix = np.diag([pixel_mm, pixel_mm, -step_mm, 1.0])
-    matrix[:2, 3] = -(columns - 1) / 2.0 * pixel_mm, -(rows - 1) / 2.0 * pixel_mm
+    _, rows, columns = voxels.shape
+    matrix = np.diag([spacing_mm[0], spacing_mm[1], -spacing_mm[2], 1.0])
+    matrix[:2, 3] = -(columns - 1) / 2.0 * spacing_mm[0], -(rows - 1) / 2.0 * spacing_mm[1]
+    before = node.StartModify()
     node.SetIJKToRASMatrix(vtk_matrix(matrix))
-    whole = np.nan_to_num(values, nan=OUTSIDE_HU).round().clip(OUTSIDE_HU, 32767).astype(np.int16)
-    node.SetAndObserveImageData(image_data(whole))
+    node.SetAndObserveImageData(image_data(voxels))
+    node.EndModify(before)
     return node
 
 
-def straightened_matrix(length_mm: float, rotation_deg: float) -> np.ndarray:
-    """Return the slice matrix (4, 4) that shows the straightened vessel from left to right."""
-    angle = np.radians(rotation_deg)
-    right, up = np.array([0.0, 0.0, -1.0]), np.array([np.cos(angle), np.sin(angle), 0.0])
+def reformation_matrix(length_mm: float, rotation_deg: float) -> np.ndarray:
+    """Return the slice matrix (4, 4) that shows a reformatted vessel from left to right."""
+    right, up = np.array([0.0, 0.0, -1.0]), _up(rotation_deg)
     matrix = np.eye(4)
     matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = right, up, -np.cross(right, up)
     matrix[:3, 3] = 0.0, 0.0, -length_mm / 2.0
     return matrix
 
 
-def show_straightened_marks(
-    scene: Any,
-    distance_mm: np.ndarray,
-    edges_mm: tuple[np.ndarray, np.ndarray],
-    rotation_deg: float,
-    lesions_mm: Sequence[tuple[float, float, float]],
-    half_width_mm: float,
+def show_reformation_lines(
+    scene: Any, edges: Sequence[np.ndarray], lesions: Sequence[np.ndarray], rotation_deg: float
 ) -> None:
-    """Draw the lumen's edges and the lesions (start, throat, end along the vessel) in the straightened view."""
-    up = _up(rotation_deg)
-    along = np.outer(distance_mm, [0.0, 0.0, -1.0])
-    edges = [along + offset[:, None] * up for offset in edges_mm]
-    show_lines(scene, "straightened edges", edges, LUMEN_COLOR, (STRAIGHTENED,), 1)
-    reach = 0.8 * half_width_mm
-    marks = []
-    for start, throat, end in lesions_mm:
-        marks.append(np.array([[0, 0, -start], [0, 0, -end]]) - reach * up)
-        marks += [
-            np.array([[0, 0, -throat]]) + np.outer(side, up) for side in ((-reach, -0.6 * reach), (0.6 * reach, reach))
-        ]
-    show_lines(scene, "straightened lesions", marks, LESION_COLOR, (STRAIGHTENED,), 3)
+    """Draw the edges of the lumen and the marks of the lesions, lines (N, 2) in mm of the reformatted image."""
+    _show_flat(scene, "reformation edges", edges, LUMEN_COLOR, 1, rotation_deg)
+    _show_flat(scene, "reformation lesions", lesions, LESION_COLOR, 3, rotation_deg)
 
 
-def show_straightened_place(scene: Any, distance_mm: float, rotation_deg: float, half_width_mm: float) -> None:
-    """Draw where the vessel is being looked at in the straightened view."""
-    line = np.array([[0.0, 0.0, -distance_mm]]) + np.outer((-half_width_mm, half_width_mm), _up(rotation_deg))
-    show_lines(scene, "straightened place", [line], PLACE_COLOR, (STRAIGHTENED,), 1)
+def show_reformation_place(scene: Any, line: np.ndarray, rotation_deg: float) -> None:
+    """Draw where the vessel is being looked at, a line (2, 2) in mm of the reformatted image."""
+    _show_flat(scene, "reformation place", [line], PLACE_COLOR, 1, rotation_deg)
 
 
 def show_chart_of(scene: Any, vessel: str, columns: Mapping[str, np.ndarray], throats: np.ndarray) -> Any:
@@ -193,6 +193,19 @@ def show_chart_place(scene: Any, distance_mm: float, highest_mm: float) -> None:
     series = _series(scene, chart, "place", _table(scene, "place table", ends), "distance_mm", "diameter_mm")
     series.SetColor(0.5, 0.5, 0.5)
     series.SetLineWidth(1.5)
+
+
+def _show_flat(
+    scene: Any,
+    role: str,
+    lines: Sequence[np.ndarray],
+    color: tuple[float, float, float],
+    thickness: int,
+    rotation_deg: float,
+) -> None:
+    up = _up(rotation_deg)
+    placed = [line[:, :1] * np.array([0.0, 0.0, -1.0]) + line[:, 1:] * up for line in lines]
+    show_lines(scene, role, placed, color, (REFORMATION_VIEW,), thickness)
 
 
 def _series(scene: Any, chart: Any, role: str, table: Any, x: str, y: str) -> Any:

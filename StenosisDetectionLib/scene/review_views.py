@@ -1,7 +1,7 @@
 """The views for looking along a vessel: the layout, and where each slice view lies.
 
 In: slice matrices in RAS. Out: view nodes of the scene set accordingly. The layout holds a 3D view, the long axis, the
-cross-section, the straightened vessel and the diameter plot; Slicer makes the view nodes when it first shows it. All
+cross-section, the reformatted vessel and the diameter plot; Slicer makes the view nodes when it first shows it. All
 functions do nothing to views that do not exist, as in a Slicer without a main window.
 """
 
@@ -12,8 +12,8 @@ import numpy as np
 LAYOUT_ID = 50120
 """Number of our layout; those of Slicer itself are below 500."""
 
-LONG_AXIS, CROSS_SECTION, STRAIGHTENED = "StenosisLongAxis", "StenosisCrossSection", "StenosisStraightened"
-OWN_SLICE_VIEWS = (LONG_AXIS, CROSS_SECTION, STRAIGHTENED)
+LONG_AXIS, CROSS_SECTION, REFORMATION = "StenosisLongAxis", "StenosisCrossSection", "StenosisReformation"
+OWN_SLICE_VIEWS = (LONG_AXIS, CROSS_SECTION, REFORMATION)
 PLOT_VIEW, THREE_D_VIEW = "StenosisPlot", "1"
 
 STANDARD_CROSS_SECTION, STANDARD_LONG_AXIS = "Yellow", "Green"
@@ -22,7 +22,7 @@ STANDARD_CROSS_SECTION, STANDARD_LONG_AXIS = "Yellow", "Green"
 CROSS_SECTION_MM, LONG_AXIS_MM = 16.0, 50.0
 """Height of the views in mm."""
 
-STRAIGHTENED_MARGIN_MM = 4.0
+REFORMATION_MARGIN_MM = 4.0
 SCROLL_STEP_MM = 0.25
 """Step along the vessel of the mouse wheel in the cross-section."""
 
@@ -38,7 +38,7 @@ LAYOUT = f"""<layout type="vertical" split="true">
   <item>{_SLICE_VIEW.format(name=LONG_AXIS, label="L", color="#E69F00")}</item>
   <item>{_SLICE_VIEW.format(name=CROSS_SECTION, label="X", color="#56B4E9")}</item>
  </layout></item>
- <item splitSize="180">{_SLICE_VIEW.format(name=STRAIGHTENED, label="S", color="#009E73")}</item>
+ <item splitSize="180">{_SLICE_VIEW.format(name=REFORMATION, label="V", color="#009E73")}</item>
  <item splitSize="220"><view class="vtkMRMLPlotViewNode" singletontag="{PLOT_VIEW}">
   <property name="viewlabel" action="default">P</property></view></item>
 </layout>"""

@@ -4,10 +4,26 @@
 callables of the object's class, and refuses all others.
 """
 
+import ctypes
 import json
+import sys
 import types
 
 from PySide6 import QtCore, QtGui, QtWidgets
+
+
+def _keep_constants():
+    """Keep None, True and False alive before Python 3.12, which made them immortal.
+
+    PySide6 6.12 relies on that: each of its calls that returns None takes a reference to None away, and after
+    some ten thousand calls Python 3.11 ends with "deallocating None".
+    """
+    if sys.version_info < (3, 12) and sys.implementation.name == "cpython":
+        for constant in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
+
+
+_keep_constants()
 
 
 class Table:
