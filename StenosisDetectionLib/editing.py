@@ -16,11 +16,12 @@ from .errors import InputError
 from .geometry import shifted, spacing_of, transform_points
 from .labels import label_study
 from .progress import no_report
-from .stenosis import assess_patient, find_lesions, fit_references
+from .stenosis import assess_patient, find_lesions, fit_references, research_findings
 from .stenosis.stretch import segment_at
 from .study import LabelMap, Lesion, LumenProfile, LumenSegmentation, ReferenceProfile, StudyResult, Vessel, VesselTree
 
 if TYPE_CHECKING:
+    from .lumen import PointSpread
     from .progress import StageReport
 
 TYPICAL_BLOOD_HU, TYPICAL_NOISE_HU = 400.0, 30.0
@@ -139,12 +140,11 @@ def _renamed_lesion(lesion: Lesion, names: dict[str, str], tree: VesselTree) -> 
 
 def _with_paths(study: StudyResult, tree: VesselTree, again: frozenset[str], relabel_all: bool = False) -> StudyResult:
     """Return the study with another tree, of which the vessels `again` are measured and the others carried over."""
-    from .lumen import PointSpread, VolumeSampler, assumed_point_spread, measure_lumen
+    from .lumen import VolumeSampler, measure_lumen
 
     sampler = VolumeSampler(study.volume, study.device)
     blood_hu, noise_hu = _blood_hu(study), _noise_hu(study)
-    sigma = study.quality.psf_sigma_mm
-    point_spread = assumed_point_spread(study.volume) if sigma is None else PointSpread(sigma, True)
+    point_spread = _point_spread(study)
     profiles = {p.vessel: p for p in study.profiles}
     for profile in measure_lumen(study.volume, tree, blood_hu, noise_hu, point_spread, sampler, only=again):
         profiles[profile.vessel] = profile
@@ -195,10 +195,14 @@ def _assessed(
     labels: LabelMap,
 ) -> StudyResult:
     """Return the study with these parts and the findings of the patient that follow from them; no review stands."""
+    from .lumen import segment_quality, study_contrast_to_noise
+
     smallest = _smallest_mm(study)
     old_gaps = assess_patient(study.tree, study.profiles, study.references, study.lesions, smallest)[1]
     patient, gaps = assess_patient(tree, profiles, references, lesions, smallest)
     warnings = [w for w in study.quality.warnings if w not in old_gaps]
+    research = study.parameters.get("research")
+    names = research if isinstance(research, list | tuple) else ()
     return replace(
         study,
         tree=tree,
@@ -207,7 +211,13 @@ def _assessed(
         lesions=lesions,
         patient=patient,
         labels=labels,
-        quality=replace(study.quality, warnings=(*warnings, *gaps)),
+        quality=replace(
+            study.quality,
+            warnings=(*warnings, *gaps),
+            contrast_to_noise=study_contrast_to_noise(profiles),
+        ),
+        segment_quality=segment_quality(study.volume, tree, profiles, _point_spread(study).sigma_mm, _noise_hu(study)),
+        research=research_findings(names, study.volume, tree, profiles, lesions),
     )
 
 
@@ -249,6 +259,13 @@ def _box(segmentation: LumenSegmentation, points_ras: np.ndarray) -> tuple[slice
     high = np.clip(np.ceil(kji.max(axis=0) + margin) + 1, 0, segmentation.lumen.shape).astype(int)
     k, j, i = (slice(int(a), int(max(a, b))) for a, b in zip(low, high, strict=True))
     return k, j, i
+
+
+def _point_spread(study: StudyResult) -> PointSpread:
+    from .lumen import PointSpread, assumed_point_spread
+
+    sigma = study.quality.psf_sigma_mm
+    return assumed_point_spread(study.volume) if sigma is None else PointSpread(sigma, True)
 
 
 def _smallest_mm(study: StudyResult) -> float:

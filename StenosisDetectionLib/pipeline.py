@@ -19,12 +19,19 @@ import numpy as np
 from .centerline import extract_tree
 from .devices import resolve_device
 from .labels import label_study
-from .lumen import VolumeSampler, coronary_attenuation, estimate_point_spread, measure_lumen
+from .lumen import (
+    VolumeSampler,
+    coronary_attenuation,
+    estimate_point_spread,
+    measure_lumen,
+    segment_quality,
+    study_contrast_to_noise,
+)
 from .options import AnalysisOptions
 from .progress import ProgressCallback, StageReport, stage_report
 from .reading import check_contrast, check_volume
 from .segmentation import Aorta, find_aorta, segment, segmentation_from_labels
-from .stenosis import assess_patient, find_lesions, fit_references
+from .stenosis import assess_patient, find_lesions, fit_references, research_findings
 from .study import CTVolume, LabelMap, Quality, StudyResult
 from .version import __version__
 
@@ -102,11 +109,13 @@ def analyze(
         if segmentation is not None:
             contrast_warnings = check_contrast(blood_hu)
         profiles = measure_lumen(volume, tree, blood_hu, noise_hu, point_spread, sampler, report)
+        seen = segment_quality(volume, tree, profiles, point_spread.sigma_mm, noise_hu)
     with stage("stenosis") as report:
         smallest = options.minimum_reference_diameter_mm
         references = fit_references(tree, profiles)
         lesions = find_lesions(tree, profiles, references, smallest)
         patient, gaps = assess_patient(tree, profiles, references, lesions, smallest)
+        research = research_findings(options.research, volume, tree, profiles, lesions)
         labels = label_study(lumen, tree, sampler, blood_hu, noise_hu, report)
         report(1.0, "done")
 
@@ -136,6 +145,7 @@ def analyze(
                 *gaps,
             ),
             blood_hu=blood_hu,
+            contrast_to_noise=study_contrast_to_noise(profiles),
         ),
         device=lumen.device or device,
         precision=lumen.precision,
@@ -143,6 +153,8 @@ def analyze(
         timing_s=timing,
         peak_memory_mb=_peak_memory_mb(),
         software_version=__version__,
+        segment_quality=seen,
+        research=research,
     )
 
 

@@ -8,7 +8,43 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .findings import (
+    FatAttenuation,
+    Lesion,
+    LesionReview,
+    Patient,
+    Plaque,
+    PressureDrop,
+    Quality,
+    ResearchFindings,
+    SegmentQuality,
+    VesselSeverity,
+)
 from .geometry import spacing_of
+
+__all__ = [
+    "CENTERLINE_SPACING_MM",
+    "CTVolume",
+    "FatAttenuation",
+    "LabelMap",
+    "Lesion",
+    "LesionReview",
+    "LumenProfile",
+    "LumenSegmentation",
+    "ModelInfo",
+    "Patient",
+    "Plaque",
+    "PressureDrop",
+    "Quality",
+    "ReferenceProfile",
+    "ResearchFindings",
+    "SegmentQuality",
+    "StudyResult",
+    "Vessel",
+    "VesselSegment",
+    "VesselSeverity",
+    "VesselTree",
+]
 
 CENTERLINE_SPACING_MM = 0.25
 """Distance between centerline points in mm."""
@@ -232,143 +268,6 @@ class ReferenceProfile:
     method: str
 
 
-@dataclass(frozen=True)
-class Plaque:
-    """Plaque of a lesion: type calcified, noncalcified, mixed or unknown; volumes in mm3, None where unknown.
-
-    `low_attenuation_volume_mm3`, `fibrofatty_volume_mm3` and `fibrous_volume_mm3` are the parts of the noncalcified
-    plaque by attenuation.
-    """
-
-    type: str
-    volume_mm3: float | None
-    calcified_volume_mm3: float | None
-    low_attenuation_volume_mm3: float | None = None
-    fibrofatty_volume_mm3: float | None = None
-    fibrous_volume_mm3: float | None = None
-
-
-@dataclass(frozen=True)
-class Lesion:
-    """One narrowing; fields as in report.json. Percentages are 0 to 100, None where unknown.
-
-    Parameters
-    ----------
-    local_reference_diameter_mm, local_reference_method : the healthy diameter beside the lesion, as quantitative
-        coronary angiography takes it (interp, prox, dist); None where neither side could be measured.
-    model_reference_diameter_mm : the healthy diameter of the taper model at the throat.
-    diameter_stenosis_error : standard error of the diameter stenosis in percentage points, before it is clipped.
-    eccentricity : smallest over largest diameter at the throat.
-    remodeling_index : outer diameter at the throat over that of the healthy vessel beside the lesion; None where the
-        outer wall does not show.
-    features : candidates of high-risk plaque features (low_attenuation, positive_remodeling, spotty_calcification).
-    """
-
-    id: str
-    vessel: str
-    segment: str
-    position_ras: tuple[float, float, float]
-    start_mm: float
-    throat_mm: float
-    end_mm: float
-    length_mm: float
-    minimal_lumen_diameter_mm: float
-    minimal_lumen_area_mm2: float
-    reference_diameter_mm: float
-    reference_method: str
-    diameter_stenosis_percent: float
-    diameter_stenosis_interval_90: tuple[float, float]
-    area_stenosis_percent: float
-    probability_50: float
-    probability_70: float
-    grade: str
-    plaque: Plaque
-    flags: tuple[str, ...] = ()
-    local_reference_diameter_mm: float | None = None
-    local_reference_method: str | None = None
-    model_reference_diameter_mm: float | None = None
-    diameter_stenosis_error: float | None = None
-    eccentricity: float | None = None
-    remodeling_index: float | None = None
-    features: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class LesionReview:
-    """A reader's decision on one lesion.
-
-    Parameters
-    ----------
-    lesion_id : of the lesion in the study as the software found it, or of one the reader added.
-    decision : accepted, rejected or edited.
-    by, at : who decided, and when (ISO 8601).
-    comment : the reader's words.
-    before, after : the lesion before and after the decision; `before` is None where the reader added it, `after` None
-        where it was rejected.
-    """
-
-    lesion_id: str
-    decision: str
-    by: str
-    at: str
-    comment: str = ""
-    before: Lesion | None = None
-    after: Lesion | None = None
-
-
-@dataclass(frozen=True)
-class VesselSeverity:
-    """How narrow a territory (LM, LAD, LCX, RCA) is: worst grade and stenosis, with ordinal probabilities.
-
-    `probability_25`, `probability_50` and `probability_70` are those that its worst diameter stenosis reaches these
-    percentages; `assessed` is False where a part of it that should be graded could not be.
-    """
-
-    territory: str
-    grade: str
-    diameter_stenosis_percent: float
-    probability_25: float
-    probability_50: float
-    probability_70: float
-    assessed: bool
-
-
-@dataclass(frozen=True)
-class Patient:
-    """The findings of the whole study; `reviewed` is None until a named reader signs (who, ISO 8601 time).
-
-    `segment_stenosis_score` adds for each segment 0 (no plaque), 1 (plaque, stenosis below 50 %), 2 (50 to
-    69 %) or 3 (70 % and more); `severity` has one entry per territory that was found; `plaque_volume_mm3` and
-    `percent_atheroma_volume` are sums over the lesions and the whole tree, None where the wall does not show.
-    """
-
-    cad_rads: str | None
-    cad_rads_text: str
-    plaque_burden: str | None
-    segment_involvement_score: int | None
-    dominance: str
-    modifiers: tuple[str, ...] = ()
-    reviewed: tuple[str, str] | None = None
-    segment_stenosis_score: int | None = None
-    severity: tuple[VesselSeverity, ...] = ()
-    plaque_volume_mm3: float | None = None
-    percent_atheroma_volume: float | None = None
-
-
-@dataclass(frozen=True)
-class Quality:
-    """Image quality: noise and aortic attenuation in HU, point spread sigma along i, j, k in mm; None where unknown.
-
-    `blood_hu` is the attenuation of arterial blood that the lumen was measured with.
-    """
-
-    noise_hu: float | None
-    aorta_hu: float | None
-    psf_sigma_mm: tuple[float, float, float] | None
-    warnings: tuple[str, ...] = ()
-    blood_hu: float | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class StudyResult:
     """Everything an analysis gives.
@@ -386,6 +285,8 @@ class StudyResult:
     device, precision : what was used in the end.
     parameters : the options by name.
     reviews : the decisions of readers that `lesions` and `patient` take into account, in the order they were made.
+    segment_quality : image quality of every SCCT segment, in the order of the tree.
+    research : None unless a research option was switched on.
     """
 
     case_id: str
@@ -406,3 +307,5 @@ class StudyResult:
     peak_memory_mb: float | None
     software_version: str
     reviews: tuple[LesionReview, ...] = ()
+    segment_quality: tuple[SegmentQuality, ...] = ()
+    research: ResearchFindings | None = None

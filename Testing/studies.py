@@ -9,6 +9,7 @@ import hashlib
 
 import numpy as np
 
+from StenosisDetectionLib.anatomy import segment_definition
 from StenosisDetectionLib.geometry import affine, shifted, transform_points
 from StenosisDetectionLib.study import (
     CTVolume,
@@ -162,7 +163,7 @@ def _lesion(
     return Lesion(
         id=name,
         vessel=vessel.name,
-        segment=str(vessel.segments[0].number),
+        segment=segment_definition(vessel.segments[0].number).abbreviation,
         position_ras=(right, anterior, superior),
         start_mm=middle - 2.0,
         throat_mm=middle,

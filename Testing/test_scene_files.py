@@ -130,7 +130,7 @@ def test_bundle_opens_as_the_scene_that_was_written(study, folder, tmp_path):
         ]
     tables = {table.GetName(): table for table in nodes_of(scene, "vtkMRMLTableNode")}
     assert column_of(tables["Lesions"], "id") == ["L1", "L2"]
-    assert column_of(tables["Lesions"], "segment") == ["6", "1"]
+    assert column_of(tables["Lesions"], "segment") == ["pLAD", "pRCA"]
     assert column_of(tables["Vessels"], "lesions") == [0, 1, 1]
     assert np.isnan(column_of(tables["Lesions"], "plaque_volume_mm3")[1])
     assert np.allclose(

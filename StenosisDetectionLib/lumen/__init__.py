@@ -4,6 +4,7 @@ from .attenuation import coronary_attenuation
 from .measure import measure_lumen
 from .point_spread import PointSpread, assumed_point_spread, estimate_point_spread
 from .sampling import VolumeSampler
+from .segment_quality import segment_quality, study_contrast_to_noise
 
 __all__ = [
     "PointSpread",
@@ -12,4 +13,6 @@ __all__ = [
     "coronary_attenuation",
     "estimate_point_spread",
     "measure_lumen",
+    "segment_quality",
+    "study_contrast_to_noise",
 ]

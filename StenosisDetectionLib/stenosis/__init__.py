@@ -1,12 +1,13 @@
 """From diameters to findings: healthy reference, lesions, CAD-RADS 2.0, and what a reader changes."""
 
-from .cad_rads import CadRads, cad_rads, plaque_burden
+from .cad_rads import CadRads, cad_rads, plaque_burden, plaque_burden_of_score
 from .calcium_score import CalciumScore, calcium_score
 from .grades import grade_of
 from .interactive import add_lesion, remeasure_lesion
 from .lesions import find_lesions
 from .patient import assess_patient, territory_of
 from .reference import fit_references
+from .research import research_findings
 from .review import DECISIONS, apply_review
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "fit_references",
     "grade_of",
     "plaque_burden",
+    "plaque_burden_of_score",
     "remeasure_lesion",
+    "research_findings",
     "territory_of",
 ]

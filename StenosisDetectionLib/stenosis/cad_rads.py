@@ -4,7 +4,7 @@ In: the worst stenosis per territory and what could not be assessed. Out: catego
 reader can know (ischemia, graft, exceptions) is never filled in here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .grades import OBSTRUCTIVE_PERCENT, SEVERE_PERCENT
@@ -25,6 +25,9 @@ CATEGORY_TEXT: dict[str, str] = {
 CATEGORIES = ("0", "1", "2", "3", "4A", "4B", "5")
 """The categories by severity, without N."""
 
+MODIFIERS = ("N", "HRP", "I+", "I-", "I±", "S", "G", "E")
+"""The modifiers in the order of print; only N is computed, the others are the reader's."""
+
 
 @dataclass(frozen=True)
 class CadRads:
@@ -41,6 +44,7 @@ def cad_rads(
     plaque: bool = False,
     occluded: bool = False,
     nondiagnostic: bool = False,
+    left_main_from_50: bool = True,
 ) -> CadRads:
     """Return the category of a patient.
 
@@ -51,6 +55,8 @@ def cad_rads(
     plaque : whether any plaque is seen, with or without stenosis.
     occluded : whether a vessel is totally occluded, which geometry alone cannot tell.
     nondiagnostic : whether a segment that should be graded could not be assessed.
+    left_main_from_50 : whether a left main stenosis of exactly 50 % makes 4B, as in version 2.0; version 1 asks for
+        more.
     """
     unknown = set(stenosis_percent) - {"LM", *TERRITORIES}
     if unknown:
@@ -58,9 +64,13 @@ def cad_rads(
     left_main = stenosis_percent.get("LM", 0.0)
     largest = max(stenosis_percent.values(), default=0.0)
     severe_territories = sum(stenosis_percent.get(name, 0.0) >= SEVERE_PERCENT for name in TERRITORIES)
+    if left_main_from_50:
+        left_main_high = left_main >= OBSTRUCTIVE_PERCENT
+    else:
+        left_main_high = left_main > OBSTRUCTIVE_PERCENT
     if occluded:
         category = "5"
-    elif left_main >= OBSTRUCTIVE_PERCENT or severe_territories == len(TERRITORIES):
+    elif left_main_high or severe_territories == len(TERRITORIES):
         category = "4B"
     elif largest >= SEVERE_PERCENT:
         category = "4A"
@@ -89,3 +99,22 @@ def plaque_burden(segment_involvement_score: int, category: str) -> str | None:
         if segment_involvement_score <= most:
             return name
     return "P4"
+
+
+def plaque_burden_of_score(agatston: float) -> str | None:
+    """Return P1 to P4 from the Agatston score of a CT without contrast agent; None where it is 0.
+
+    The printed table leaves 1000 open (301 to 999, above 1000): it counts as P4 here.
+    """
+    if agatston <= 0.0:
+        return None
+    for name, below in (("P1", 101.0), ("P2", 301.0), ("P3", 1000.0)):
+        if agatston < below:
+            return name
+    return "P4"
+
+
+def in_order_of_print(modifiers: Iterable[str]) -> tuple[str, ...]:
+    """Return modifiers in the order of print, without doubles; unknown ones come last in their own order."""
+    order = {name: n for n, name in enumerate(MODIFIERS)}
+    return tuple(sorted(dict.fromkeys(modifiers), key=lambda name: order.get(name, len(order))))

@@ -12,8 +12,9 @@ import numpy as np
 
 from ..anatomy import vessel_definition
 from ..study import CENTERLINE_SPACING_MM, Patient, VesselSeverity
+from .burden import plaque_volumes, segment_scores
 from .cad_rads import cad_rads, plaque_burden
-from .grades import OBSTRUCTIVE_PERCENT, SEVERE_PERCENT, grade_of
+from .grades import grade_of
 from .measurement import probability_above
 from .stretch import segment_at
 
@@ -29,7 +30,6 @@ HIDDEN_MM = 2.0
 """Calcium that hides the lumen of a segment over this length leaves open whether it is narrowed."""
 
 _UNASSESSED = ("low_contrast", "unreliable", "calcium", "stent", "outside")
-_CALCIUM_MM2, _CALCIUM_MM = 0.5, 1.0
 
 
 def territory_of(tree: VesselTree, name: str) -> str:
@@ -55,12 +55,12 @@ def assess_patient(
         text = "no coronary artery was found; nothing was assessed"
         return Patient(None, text, None, None, tree.dominance), (text,)
     stenosis: dict[str, float] = {}
-    for lesion in lesions:
+    graded = [lesion for lesion in lesions if _wide_enough(lesion, minimum_reference_diameter_mm)]
+    for lesion in graded:
         # Where the territory cannot be told the lesion still counts, as one more of the largest territory.
         territory = territory_of(tree, lesion.vessel) or "LAD"
         stenosis[territory] = max(stenosis.get(territory, 0.0), lesion.diameter_stenosis_percent)
-    calcified = _calcified_segments(tree, profiles)
-    involved = {lesion.segment for lesion in lesions} | calcified
+    scores = segment_scores(tree, profiles, lesions)
     missing = [name for name in MAIN_VESSELS if all(vessel.name != name for vessel in tree.vessels)]
     segments = list(_graded_segments(tree, profiles, references, minimum_reference_diameter_mm))
     unassessed = [name for name, quality, known in segments if _mostly_unmeasured(quality, known)]
@@ -69,8 +69,8 @@ def assess_patient(
     ]
     result = cad_rads(
         stenosis,
-        plaque=bool(involved),
-        occluded=any(lesion.grade == "occluded" for lesion in lesions),
+        plaque=bool(scores),
+        occluded=any(lesion.grade == "occluded" for lesion in graded),
         nondiagnostic=bool(missing or unassessed or hidden),
     )
     warnings = []
@@ -90,29 +90,23 @@ def assess_patient(
     if small:
         warnings.append(f"diffusely small, so that a stenosis there may be underestimated: {', '.join(small)}")
     unsure = {*unassessed, *hidden}
-    score = len(involved)
-    volume, share = _plaque_volumes(profiles)
     patient = Patient(
         cad_rads=result.category,
         cad_rads_text=result.text,
-        plaque_burden=plaque_burden(score, result.category),
-        segment_involvement_score=score,
+        plaque_burden=plaque_burden(len(scores), result.category),
+        segment_involvement_score=len(scores),
         dominance=tree.dominance,
         modifiers=result.modifiers,
-        segment_stenosis_score=_segment_stenosis_score(lesions, involved),
+        segment_stenosis_score=sum(scores.values()),
         severity=_severity(tree, lesions, unsure),
-        plaque_volume_mm3=volume,
-        percent_atheroma_volume=share,
+        **vars(plaque_volumes(profiles)),
     )
     return patient, tuple(warnings)
 
 
-def _segment_stenosis_score(lesions: tuple[Lesion, ...], involved: set[str]) -> int:
-    """Return the sum over the segments with plaque of 1, 2 from 50 % and 3 from 70 % (Min 2007)."""
-    worst = dict.fromkeys(involved, 0.0)
-    for lesion in lesions:
-        worst[lesion.segment] = max(worst.get(lesion.segment, 0.0), lesion.diameter_stenosis_percent)
-    return sum(1 + (percent >= OBSTRUCTIVE_PERCENT) + (percent >= SEVERE_PERCENT) for percent in worst.values())
+def _wide_enough(lesion: Lesion, minimum_mm: float) -> bool:
+    """Whether the healthy vessel is wide enough to be graded; a lesion that a reader added may lie on a thinner one."""
+    return max(lesion.reference_diameter_mm, lesion.model_reference_diameter_mm or 0.0) >= minimum_mm
 
 
 def _severity(tree: VesselTree, lesions: tuple[Lesion, ...], unsure: set[str]) -> tuple[VesselSeverity, ...]:
@@ -147,27 +141,6 @@ def _severity(tree: VesselTree, lesions: tuple[Lesion, ...], unsure: set[str]) -
 def probability_25(lesion: Lesion) -> float:
     """Return the probability that the diameter stenosis of a lesion is 25 % or more."""
     return probability_above(25.0, lesion.diameter_stenosis_percent, lesion.diameter_stenosis_error or 0.0)
-
-
-def _plaque_volumes(profiles: tuple[LumenProfile, ...]) -> tuple[float | None, float | None]:
-    """Return the plaque volume in mm3 and its percentage of lumen and plaque, where the outer wall shows."""
-    plaque, lumen = 0.0, 0.0
-    for profile in profiles:
-        known = np.isfinite(profile.plaque_area_mm2) & np.isfinite(profile.area_mm2)
-        plaque += float(profile.plaque_area_mm2[known].sum()) * CENTERLINE_SPACING_MM
-        lumen += float(profile.area_mm2[known].sum()) * CENTERLINE_SPACING_MM
-    return (plaque, 100.0 * plaque / (plaque + lumen)) if lumen > 0.0 else (None, None)
-
-
-def _calcified_segments(tree: VesselTree, profiles: tuple[LumenProfile, ...]) -> set[str]:
-    """Return the segments with at least a millimeter of calcium along the vessel."""
-    result: set[str] = set()
-    for vessel, profile in zip(tree.vessels, profiles, strict=True):
-        with np.errstate(invalid="ignore"):
-            calcium = profile.calcified_area_mm2 > _CALCIUM_MM2
-        names = [segment_at(vessel, float(vessel.distance_mm[i])) for i in np.flatnonzero(calcium)]
-        result |= {name for name in names if names.count(name) * CENTERLINE_SPACING_MM >= _CALCIUM_MM}
-    return result
 
 
 def _graded_segments(

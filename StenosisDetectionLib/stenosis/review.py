@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..options import AnalysisOptions
+from .cad_rads import in_order_of_print
 from .patient import COMPUTED_MODIFIERS, assess_patient
+from .research import with_lesions
 
 if TYPE_CHECKING:
     from ..study import Lesion, LesionReview, StudyResult
@@ -53,8 +55,10 @@ def apply_review(study: StudyResult, decisions: Sequence[LesionReview]) -> Study
         smallest = AnalysisOptions().minimum_reference_diameter_mm
     patient, _ = assess_patient(study.tree, study.profiles, study.references, lesions, float(smallest))
     kept = tuple(word for word in study.patient.modifiers if word not in COMPUTED_MODIFIERS)
-    patient = replace(patient, modifiers=(*patient.modifiers, *kept), reviewed=study.patient.reviewed)
-    return replace(study, lesions=lesions, patient=patient, reviews=tuple(decisions))
+    modifiers = in_order_of_print((*patient.modifiers, *kept))
+    patient = replace(patient, modifiers=modifiers, reviewed=study.patient.reviewed)
+    research = with_lesions(study, lesions)
+    return replace(study, lesions=lesions, patient=patient, reviews=tuple(decisions), research=research)
 
 
 def _check(decision: LesionReview, known: set[str]) -> None:

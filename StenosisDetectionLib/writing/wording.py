@@ -6,6 +6,7 @@ Numbers come in with their units in the name (mm, mm2, %) and go out as text; wh
 import math
 
 from ..anatomy import SEGMENTS
+from ..stenosis.cad_rads import in_order_of_print
 from ..stenosis.grades import GRADES, grade_of
 from ..study import Patient, StudyResult
 
@@ -83,7 +84,7 @@ ACQUISITION = {
 
 def cad_rads_words(patient: Patient) -> str:
     """Return the CAD-RADS 2.0 category with plaque burden and modifiers in the order of print, for example `3/P2/N`."""
-    parts = (patient.cad_rads or UNKNOWN, patient.plaque_burden or "", *patient.modifiers)
+    parts = (patient.cad_rads or UNKNOWN, patient.plaque_burden or "", *in_order_of_print(patient.modifiers))
     return "/".join(part for part in parts if part)
 
 

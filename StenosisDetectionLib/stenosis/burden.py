@@ -1,0 +1,113 @@
+"""How much plaque a patient has: scores over the SCCT segments and volumes over the whole tree.
+
+In: tree, profiles and lesions. Out: segments with plaque, the segment involvement and stenosis scores (Min 2007, JACC
+50:1161), plaque volumes in mm3 by attenuation, and percent atheroma volume.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..anatomy import SEGMENTS
+from ..study import CENTERLINE_SPACING_MM
+from .grades import OBSTRUCTIVE_PERCENT, SEVERE_PERCENT
+from .plaque import FIBROUS_HU, LOW_ATTENUATION_HU
+from .stretch import segment_at
+
+if TYPE_CHECKING:
+    from ..study import Lesion, LumenProfile, VesselTree
+
+CALCIUM_MM2, CALCIUM_MM = 0.5, 1.0
+"""Calcium of this area over this length along the vessel is plaque of its segment."""
+
+_SCCT = frozenset(segment.abbreviation for segment in SEGMENTS)
+
+
+@dataclass(frozen=True)
+class PlaqueVolumes:
+    """Plaque of the whole tree where its outer wall shows; fields as in `Patient`."""
+
+    plaque_volume_mm3: float | None = None
+    percent_atheroma_volume: float | None = None
+    calcified_volume_mm3: float | None = None
+    low_attenuation_volume_mm3: float | None = None
+    fibrofatty_volume_mm3: float | None = None
+    fibrous_volume_mm3: float | None = None
+    wall_shown_percent: float | None = None
+
+
+def segment_scores(tree: VesselTree, profiles: tuple[LumenProfile, ...], lesions: tuple[Lesion, ...]) -> dict[str, int]:
+    """Return the score of each segment with plaque: 1, 2 from 50 % and 3 from 70 % diameter stenosis.
+
+    Segments go by their abbreviation; a lesion of a branch that the SCCT model has no segment for counts to the segment
+    the branch leaves. The number of entries is the segment involvement score, their sum the segment stenosis score.
+    """
+    worst = dict.fromkeys(_calcified_segments(tree, profiles), 0.0)
+    for lesion in lesions:
+        segment = _scct_segment(tree, lesion.vessel, lesion.segment)
+        worst[segment] = max(worst.get(segment, 0.0), lesion.diameter_stenosis_percent)
+    return {
+        segment: 1 + (percent >= OBSTRUCTIVE_PERCENT) + (percent >= SEVERE_PERCENT)
+        for segment, percent in worst.items()
+    }
+
+
+def plaque_volumes(profiles: tuple[LumenProfile, ...]) -> PlaqueVolumes:
+    """Return the volumes of plaque; calcium counts everywhere, the rest where the outer wall shows."""
+    sums = np.zeros(5)
+    points, shown_points = 0, 0
+    for profile in profiles:
+        calcium = np.nan_to_num(profile.calcified_area_mm2)
+        shown = np.isfinite(profile.plaque_area_mm2)
+        plaque = np.where(shown, np.maximum(np.nan_to_num(profile.plaque_area_mm2), calcium), calcium)
+        points += int(np.isfinite(profile.diameter_mm).sum())
+        shown_points += int(shown.sum())
+        hu = np.full(len(calcium), np.nan) if profile.plaque_hu is None else profile.plaque_hu
+        with np.errstate(invalid="ignore"):
+            soft = np.where(shown & np.isfinite(hu), plaque - calcium, 0.0)
+            low, fibrous = hu < LOW_ATTENUATION_HU, hu > FIBROUS_HU
+        sums += [plaque.sum(), calcium.sum(), soft[low].sum(), soft[~low & ~fibrous].sum(), soft[fibrous].sum()]
+    if not shown_points:
+        return PlaqueVolumes(wall_shown_percent=0.0 if points else None)
+    total, calcified, low_mm3, fatty, fibrous_mm3 = (float(value) for value in sums * CENTERLINE_SPACING_MM)
+    return PlaqueVolumes(
+        total, _percent_atheroma(profiles), calcified, low_mm3, fatty, fibrous_mm3, 100.0 * shown_points / points
+    )
+
+
+def _percent_atheroma(profiles: tuple[LumenProfile, ...]) -> float | None:
+    """Return the plaque as a percentage of the vessel within its outer wall, where both are known."""
+    plaque, vessel = 0.0, 0.0
+    for profile in profiles:
+        if profile.outer_diameter_mm is None:
+            continue
+        known = np.isfinite(profile.plaque_area_mm2) & np.isfinite(profile.outer_diameter_mm)
+        plaque += float(profile.plaque_area_mm2[known].sum())
+        vessel += float((np.pi / 4.0 * profile.outer_diameter_mm[known] ** 2).sum())
+    return 100.0 * plaque / vessel if vessel > 0.0 else None
+
+
+def _scct_segment(tree: VesselTree, vessel_name: str, segment: str) -> str:
+    """Return the segment itself, or for a branch outside of the SCCT model the one it leaves."""
+    known = {vessel.name: vessel for vessel in tree.vessels}
+    vessel = known.get(vessel_name)
+    while segment not in _SCCT and vessel is not None and vessel.parent in known:
+        parent = known[str(vessel.parent)]
+        segment = segment_at(parent, vessel.parent_distance_mm or 0.0)
+        vessel = parent
+    return segment
+
+
+def _calcified_segments(tree: VesselTree, profiles: tuple[LumenProfile, ...]) -> set[str]:
+    """Return the segments with enough calcium along the vessel."""
+    result: set[str] = set()
+    for vessel, profile in zip(tree.vessels, profiles, strict=True):
+        with np.errstate(invalid="ignore"):
+            calcium = profile.calcified_area_mm2 > CALCIUM_MM2
+        names = [segment_at(vessel, float(vessel.distance_mm[i])) for i in np.flatnonzero(calcium)]
+        enough = {name for name in names if names.count(name) * CENTERLINE_SPACING_MM >= CALCIUM_MM}
+        result |= {_scct_segment(tree, vessel.name, name) for name in enough}
+    return result
