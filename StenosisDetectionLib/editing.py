@@ -16,7 +16,7 @@ from .errors import InputError
 from .geometry import shifted, spacing_of, transform_points
 from .labels import label_study
 from .progress import no_report
-from .stenosis import assess_patient, find_lesions, fit_references, research_findings
+from .stenosis import assess_patient, find_lesions, fit_references, research_findings, smallest_graded_mm
 from .stenosis.stretch import segment_at
 from .study import LabelMap, Lesion, LumenProfile, LumenSegmentation, ReferenceProfile, StudyResult, Vessel, VesselTree
 
@@ -170,7 +170,7 @@ def _merged_lesions(
     again: frozenset[str],
 ) -> tuple[Lesion, ...]:
     """Return the lesions in the order of the tree: old ones with their ids, new ones with ids not used before."""
-    found = find_lesions(tree, profiles, references, _smallest_mm(study))
+    found = find_lesions(tree, profiles, references, smallest_graded_mm(study))
     taken = [int(lesion.id[1:]) for lesion in study.lesions if lesion.id[1:].isdigit()]
     number = max(taken, default=0)
     merged: list[Lesion] = []
@@ -197,7 +197,7 @@ def _assessed(
     """Return the study with these parts and the findings of the patient that follow from them; no review stands."""
     from .lumen import segment_quality, study_contrast_to_noise
 
-    smallest = _smallest_mm(study)
+    smallest = smallest_graded_mm(study)
     old_gaps = assess_patient(study.tree, study.profiles, study.references, study.lesions, smallest)[1]
     patient, gaps = assess_patient(tree, profiles, references, lesions, smallest)
     warnings = [w for w in study.quality.warnings if w not in old_gaps]
@@ -266,11 +266,6 @@ def _point_spread(study: StudyResult) -> PointSpread:
 
     sigma = study.quality.psf_sigma_mm
     return assumed_point_spread(study.volume) if sigma is None else PointSpread(sigma, True)
-
-
-def _smallest_mm(study: StudyResult) -> float:
-    value = study.parameters.get("minimum_reference_diameter_mm", 1.5)
-    return float(value)  # type: ignore[arg-type]
 
 
 def _blood_hu(study: StudyResult) -> float:

@@ -74,7 +74,7 @@ class LesionReview:
     Parameters
     ----------
     lesion_id : of the lesion in the study as the software found it, or of one the reader added.
-    decision : accepted, rejected or edited.
+    decision : accepted, rejected, edited or commented.
     by, at : who decided, and when (ISO 8601).
     comment : the reader's words.
     before, after : the lesion before and after the decision; `before` is None where the reader added it, `after` None

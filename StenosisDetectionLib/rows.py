@@ -1,4 +1,4 @@
-"""The tables of a study, one row per lesion and one per vessel: the single source of the CSV files and Slicer tables.
+"""The tables of a study, a row per lesion, vessel, segment or patient: the one source of CSV files and Slicer tables.
 
 In: a `StudyResult`. Out: rows as dicts by column name, with plain Python values (str, int, float), lengths in mm,
 areas in mm2, volumes in mm3; None where a number is unknown (never NaN). Column names are stable English and not
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .anatomy import vessel_definition
+from .anatomy import segment_definition, vessel_definition
+from .stenosis.burden import segment_scores
 from .stenosis.patient import probability_25, territory_of
-from .study import Lesion, LumenProfile, ReferenceProfile, StudyResult, Vessel
+from .study import Lesion, LumenProfile, ReferenceProfile, SegmentQuality, StudyResult, Vessel, VesselSegment
 
 Row = dict[str, str | int | float | None]
 """A row of a table by column name."""
@@ -58,6 +59,11 @@ LESION_COLUMNS: tuple[Column, ...] = (
     Column("plaque_type", str, "Plaque", "", "calcified, noncalcified, mixed or unknown"),
     Column("plaque_volume_mm3", float, "Plaque volume", "mm3", "Volume of the plaque", 1),
     Column("calcified_volume_mm3", float, "Calcified volume", "mm3", "Volume of its calcified part", 1),
+    Column(
+        "low_attenuation_volume_mm3", float, "Low attenuation", "mm3", "Volume of noncalcified plaque below 30 HU", 1
+    ),
+    Column("fibrofatty_volume_mm3", float, "Fibrofatty", "mm3", "Noncalcified plaque of 30 to 130 HU", 1),
+    Column("fibrous_volume_mm3", float, "Fibrous", "mm3", "Noncalcified plaque above 130 HU", 1),
     Column("model_reference_diameter_mm", float, "Model reference", "mm", "Healthy diameter of the taper model"),
     Column("local_reference_diameter_mm", float, "Local reference", "mm", "Healthy diameter beside the lesion"),
     Column("local_reference_method", str, "Local method", "", "interp (both sides), prox or dist; empty for none"),
@@ -92,6 +98,62 @@ VESSEL_COLUMNS: tuple[Column, ...] = (
 )
 
 
+SEGMENT_COLUMNS: tuple[Column, ...] = (
+    Column("segment", str, "Segment", "", "Abbreviation of the segment of the SCCT 18-segment model"),
+    Column("number", int, "Number", "", "Its number in the SCCT 18-segment model"),
+    Column("snomed", str, "SNOMED CT", "", "Its code in SNOMED CT"),
+    Column("vessel", str, "Vessel", "", "Vessel it lies on"),
+    Column("start_mm", float, "Start", "mm", "Distance of its start along the vessel", 2),
+    Column("end_mm", float, "End", "mm", "Distance of its end along the vessel", 2),
+    Column("confidence", float, "Confidence", "", "Of its borders, 0 to 1"),
+    Column("measured_percent", float, "Measured", "%", "Share of its length where the lumen was measured", 1),
+    Column("lumen_hu", float, "Lumen", "[hnsf'U]", "Median attenuation at the center of the lumen", 1),
+    Column("noise_hu", float, "Noise", "[hnsf'U]", "Standard deviation in the core of the lumen", 1),
+    Column("noise_error_hu", float, "Noise, error", "[hnsf'U]", "Standard error of the noise", 1),
+    Column("contrast_to_noise", float, "Contrast to noise", "", "Lumen minus surroundings over noise", 1),
+    Column("lesions", int, "Lesions", "", "Number of lesions with their throat in it"),
+    Column("grade", str, "Grade", "", "Grade of its worst lesion; empty when nothing was measured"),
+    Column("diameter_stenosis_percent", float, "Diameter stenosis", "%", "Of its worst lesion", 1),
+    Column("stenosis_score", int, "Score", "", "Its part of the segment stenosis score, 0 to 3"),
+)
+
+_TERRITORIES = ("LM", "LAD", "LCX", "RCA")
+
+PATIENT_COLUMNS: tuple[Column, ...] = (
+    Column("case", str, "Case", "", "Pseudonymous name of the case"),
+    Column("cad_rads", str, "CAD-RADS", "", "CAD-RADS 2.0 category, a candidate until reviewed"),
+    Column("plaque_burden", str, "P", "", "Plaque burden of CAD-RADS 2.0 by segment involvement"),
+    Column("modifiers", str, "Modifiers", "", "Modifiers of CAD-RADS 2.0, words separated by spaces"),
+    Column("segment_involvement_score", int, "SIS", "", "Segments with plaque, of 18"),
+    Column("segment_stenosis_score", int, "SSS", "", "Sum over the segments of 0 to 3, of 54"),
+    Column("dominance", str, "Dominance", "", "right, left, balanced or unknown"),
+    *(
+        Column(f"{name.lower()}_{field}", kind, f"{name} {title}", unit, description, decimals)
+        for name in _TERRITORIES
+        for field, kind, title, unit, description, decimals in (
+            ("grade", str, "grade", "", "Worst grade; empty where it was not found", 0),
+            ("diameter_stenosis_percent", float, "stenosis", "%", "Of its worst lesion", 1),
+            ("probability_25", float, "P(>= 25 %)", "", "Largest of its lesions", 3),
+            ("probability_50", float, "P(>= 50 %)", "", "Largest of its lesions", 3),
+            ("probability_70", float, "P(>= 70 %)", "", "Largest of its lesions", 3),
+            ("assessed", str, "assessed", "", "yes, or no where a part of it could not be", 0),
+        )
+    ),
+    Column("plaque_volume_mm3", float, "Plaque volume", "mm3", "Where the outer wall shows: a lower bound", 1),
+    Column("calcified_volume_mm3", float, "Calcified", "mm3", "Volume of its calcified part", 1),
+    Column("low_attenuation_volume_mm3", float, "Low attenuation", "mm3", "Noncalcified plaque below 30 HU", 1),
+    Column("fibrofatty_volume_mm3", float, "Fibrofatty", "mm3", "Noncalcified plaque of 30 to 130 HU", 1),
+    Column("fibrous_volume_mm3", float, "Fibrous", "mm3", "Noncalcified plaque above 130 HU", 1),
+    Column("atheroma_volume_percent", float, "Atheroma volume", "%", "Plaque over vessel within the outer wall", 2),
+    Column("wall_shown_percent", float, "Wall shown", "%", "Share of the measured length with an outer wall", 1),
+    Column("noise_hu", float, "Noise", "[hnsf'U]", "Standard deviation in the aorta", 1),
+    Column("aorta_hu", float, "Aorta", "[hnsf'U]", "Attenuation of the aorta", 1),
+    Column("contrast_to_noise", float, "Contrast to noise", "", "Median along the main vessels", 1),
+    Column("reviewed_by", str, "Reviewed by", "", "Reader who signed; empty until then"),
+    Column("reviewed_at", str, "Reviewed at", "", "When (ISO 8601)"),
+)
+
+
 def lesion_rows(study: StudyResult) -> list[Row]:
     """Return one row per lesion with the columns of `LESION_COLUMNS`, in the order of the study."""
     return [_row(LESION_COLUMNS, _lesion_values(lesion)) for lesion in study.lesions]
@@ -104,6 +166,75 @@ def vessel_rows(study: StudyResult) -> list[Row]:
         _row(VESSEL_COLUMNS, _vessel_values(study, vessel, profile, reference))
         for vessel, profile, reference in measured
     ]
+
+
+def segment_rows(study: StudyResult) -> list[Row]:
+    """Return one row per SCCT segment with the columns of `SEGMENT_COLUMNS`, in the order of their numbers."""
+    scores = segment_scores(study.tree, study.profiles, study.lesions)
+    quality = {(one.vessel, one.number): one for one in study.segment_quality}
+    rows = []
+    for vessel in study.tree.vessels:
+        for segment in vessel.segments:
+            seen = quality.get((vessel.name, segment.number))
+            rows.append(_row(SEGMENT_COLUMNS, _segment_values(study, vessel, segment, seen, scores)))
+    return sorted(rows, key=lambda row: int(row["number"] or 0))
+
+
+def patient_row(study: StudyResult) -> Row:
+    """Return the row of the patient with the columns of `PATIENT_COLUMNS`."""
+    patient, quality = study.patient, study.quality
+    by, at = patient.reviewed or ("", "")
+    values: dict[str, object] = {
+        **vars(patient),
+        "case": study.case_id,
+        "cad_rads": patient.cad_rads or "",
+        "plaque_burden": patient.plaque_burden or "",
+        "modifiers": " ".join(patient.modifiers),
+        "atheroma_volume_percent": patient.percent_atheroma_volume,
+        "noise_hu": quality.noise_hu,
+        "aorta_hu": quality.aorta_hu,
+        "contrast_to_noise": quality.contrast_to_noise,
+        "reviewed_by": by,
+        "reviewed_at": at,
+    }
+    found = {one.territory: one for one in patient.severity}
+    for name in _TERRITORIES:
+        severity = found.get(name)
+        for field in ("grade", "diameter_stenosis_percent", "probability_25", "probability_50", "probability_70"):
+            values[f"{name.lower()}_{field}"] = None if severity is None else getattr(severity, field)
+        values[f"{name.lower()}_assessed"] = "yes" if severity is not None and severity.assessed else "no"
+    return _row(PATIENT_COLUMNS, values)
+
+
+def _segment_values(
+    study: StudyResult,
+    vessel: Vessel,
+    segment: VesselSegment,
+    quality: SegmentQuality | None,
+    scores: dict[str, int],
+) -> dict[str, object]:
+    name = segment_definition(segment.number).abbreviation
+    lesions = [lesion for lesion in study.lesions if lesion.vessel == vessel.name and lesion.segment == name]
+    worst = max(lesions, key=lambda lesion: lesion.diameter_stenosis_percent, default=None)
+    measured = quality is not None and quality.measured_percent > 0.0
+    return {
+        "segment": name,
+        "number": segment.number,
+        "snomed": segment.snomed,
+        "vessel": vessel.name,
+        "start_mm": segment.start_mm,
+        "end_mm": segment.end_mm,
+        "confidence": segment.confidence,
+        "measured_percent": None if quality is None else quality.measured_percent,
+        "lumen_hu": None if quality is None else quality.lumen_hu,
+        "noise_hu": None if quality is None else quality.noise_hu,
+        "noise_error_hu": None if quality is None else quality.noise_error_hu,
+        "contrast_to_noise": None if quality is None else quality.contrast_to_noise,
+        "lesions": len(lesions),
+        "grade": worst.grade if worst else ("none" if measured else ""),
+        "diameter_stenosis_percent": worst.diameter_stenosis_percent if worst else None,
+        "stenosis_score": scores.get(name, 0),
+    }
 
 
 def _lesion_values(lesion: Lesion) -> dict[str, object]:
@@ -119,6 +250,9 @@ def _lesion_values(lesion: Lesion) -> dict[str, object]:
         "plaque_type": lesion.plaque.type,
         "plaque_volume_mm3": lesion.plaque.volume_mm3,
         "calcified_volume_mm3": lesion.plaque.calcified_volume_mm3,
+        "low_attenuation_volume_mm3": lesion.plaque.low_attenuation_volume_mm3,
+        "fibrofatty_volume_mm3": lesion.plaque.fibrofatty_volume_mm3,
+        "fibrous_volume_mm3": lesion.plaque.fibrous_volume_mm3,
         "local_reference_method": lesion.local_reference_method or "",
         "features": " ".join(lesion.features),
         "flags": " ".join(lesion.flags),

@@ -6,6 +6,7 @@ of the lesions are those of the profiles.
 """
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,18 +14,24 @@ from StenosisDetectionLib.anatomy import segment_definition
 from StenosisDetectionLib.geometry import affine, shifted, transform_points
 from StenosisDetectionLib.study import (
     CTVolume,
+    FatAttenuation,
     LabelMap,
     Lesion,
+    LesionReview,
     LumenProfile,
     LumenSegmentation,
     ModelInfo,
     Patient,
     Plaque,
+    PressureDrop,
     Quality,
     ReferenceProfile,
+    ResearchFindings,
+    SegmentQuality,
     StudyResult,
     Vessel,
     VesselSegment,
+    VesselSeverity,
     VesselTree,
 )
 
@@ -90,6 +97,43 @@ def small_study(case_id: str = "case-1", seed: int = 1) -> StudyResult:
         peak_memory_mb=123.0,
         software_version="0.1.0",
     )
+
+
+def full_study() -> StudyResult:
+    """Return the small study with everything that an analysis and its readers can add to it."""
+    study = small_study()
+    first, second = study.lesions
+    plaque = Plaque("mixed", 12.5, 4.25, 1.5, 4.25, 2.5)
+    edited = replace(
+        first, plaque=plaque, flags=("uncertain_reference", "borderline_50", "edited"), eccentricity=0.81,
+        remodeling_index=1.16, features=("low_attenuation", "positive_remodeling"), model_reference_diameter_mm=3.2,
+        local_reference_diameter_mm=2.6, local_reference_method="interp", diameter_stenosis_interval_90=(47.0, 71.0),
+    )  # fmt: skip
+    reviews = (
+        LesionReview("L1", "edited", "A. Reader", "2026-01-02T03:04:05Z", "the end was <too> far", first, edited),
+        LesionReview("L2", "rejected", "B. Reader", "2026-01-02T03:05:05Z", "motion", second, None),
+        LesionReview("A1", "edited", "A. Reader", "2026-01-02T03:06:05Z", "", None, replace(second, id="A1")),
+    )
+    patient = replace(
+        study.patient, segment_stenosis_score=3, severity=(
+            VesselSeverity("LAD", "moderate", 60.0, 0.99, 0.85, 0.1, True),
+            VesselSeverity("RCA", "mild", 30.0, 0.7, 0.05, 0.0, False),
+        ), plaque_volume_mm3=40.0, percent_atheroma_volume=6.25, calcified_volume_mm3=8.0,
+        low_attenuation_volume_mm3=2.0, fibrofatty_volume_mm3=19.0, fibrous_volume_mm3=11.0, wall_shown_percent=73.0,
+    )  # fmt: skip
+    research = ResearchFindings(
+        (FatAttenuation("LAD", 0.0, 40.0, 4.1, -81.3, 0.7, 1234.0, 61.0, 88.0),),
+        (PressureDrop("L1", 2.1, 14.2, 0.842, (0.77, 0.91)), PressureDrop("A1", None, None, None, None)),
+    )
+    return replace(
+        study, lesions=(edited, replace(second, id="A1")), reviews=reviews, patient=patient, research=research,
+        quality=replace(study.quality, blood_hu=395.0, contrast_to_noise=21.5),
+        segment_quality=(
+            SegmentQuality("LM", 5, 401.0, 19.0, 2.4, 22.1, 100.0),
+            SegmentQuality("LAD", 6, 390.0, None, None, 20.9, 97.5),
+            SegmentQuality("RCA", 1, None, None, None, None, 0.0),
+        ),
+    )  # fmt: skip
 
 
 def _vessel(

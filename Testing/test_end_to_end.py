@@ -187,7 +187,8 @@ def test_command_line_end_to_end(toy: Phantom, repository: Path, tmp_path: Path,
     case = reports[0].parent
     names = {path.relative_to(case).as_posix() for path in case.rglob("*") if path.is_file()}
     assert {
-        "report.json", "report.html", "lesions.csv", "vessels.csv", "segmentation.seg.nrrd", "scene.mrb",
+        "report.json", "report.html", "lesions.csv", "vessels.csv", "segments.csv", "patient.csv",
+        "segmentation.seg.nrrd", "scene.mrb",
         "centerlines/LAD.mrk.json", "centerlines/RCA.mrk.json",
     } <= names  # fmt: skip
     schema = json.loads((repository / "Resources/schema/report.schema.json").read_text(encoding="utf-8"))
@@ -195,7 +196,7 @@ def test_command_line_end_to_end(toy: Phantom, repository: Path, tmp_path: Path,
 
     # Two runs give the same bytes, times and memory aside.
     assert without_times(reports[0]) == without_times(reports[1])
-    for name in ("lesions.csv", "vessels.csv", "centerlines/LAD.mrk.json"):
+    for name in ("lesions.csv", "vessels.csv", "segments.csv", "patient.csv", "centerlines/LAD.mrk.json"):
         assert (case / name).read_bytes() == (reports[1].parent / name).read_bytes()
     first, second = (read_label_map(report.parent / "segmentation.seg.nrrd") for report in reports)
     np.testing.assert_array_equal(first.labels, second.labels)

@@ -1,4 +1,4 @@
-"""Research options: fat of known attenuation around a tube, pressure drops against the closed formula; off by default."""
+"""Research options: fat of known attenuation around a tube, pressure drops against the closed formula; off at first."""
 
 import math
 from dataclasses import replace
@@ -85,7 +85,7 @@ def test_pressure_drop_of_a_measured_lesion_and_its_interval() -> None:
 
 
 def tube_in_fat(fat_hu: float, sigma_mm: float, outer_mm: float = 4.0) -> tuple[CTVolume, np.ndarray]:
-    """A tube of 3 mm with its wall in fat, oblique to the grid, blurred, with noise of 20 HU; 60 mm long from the origin.
+    """A tube of 3 mm with its wall in fat, oblique to the grid, blurred, noise of 20 HU; 60 mm long from the origin.
 
     Before 10 mm the fat is 40 HU higher, and in front of it lies muscle, which no shell may count as fat.
     """

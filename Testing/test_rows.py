@@ -5,14 +5,31 @@ import math
 
 import numpy as np
 import pytest
-from studies import small_study
+from studies import full_study, small_study
 
-from StenosisDetectionLib.rows import LESION_COLUMNS, VESSEL_COLUMNS, lesion_rows, vessel_rows
+from StenosisDetectionLib.rows import (
+    LESION_COLUMNS,
+    PATIENT_COLUMNS,
+    SEGMENT_COLUMNS,
+    VESSEL_COLUMNS,
+    lesion_rows,
+    patient_row,
+    segment_rows,
+    vessel_rows,
+)
+
+TABLES = [
+    (LESION_COLUMNS, lesion_rows),
+    (VESSEL_COLUMNS, vessel_rows),
+    (SEGMENT_COLUMNS, segment_rows),
+    (PATIENT_COLUMNS, lambda study: [patient_row(study)]),
+]
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(LESION_COLUMNS, lesion_rows), (VESSEL_COLUMNS, vessel_rows)])
-def test_rows_have_exactly_the_columns_and_their_types(columns, rows):
-    for row in rows(small_study()):
+@pytest.mark.parametrize("make", [small_study, full_study])
+@pytest.mark.parametrize(("columns", "rows"), TABLES)
+def test_rows_have_exactly_the_columns_and_their_types(columns, rows, make):
+    for row in rows(make()):
         assert list(row) == [column.name for column in columns]
         for column in columns:
             value = row[column.name]
@@ -21,13 +38,15 @@ def test_rows_have_exactly_the_columns_and_their_types(columns, rows):
 
 
 def test_columns_are_unique_and_explained():
-    for columns in (LESION_COLUMNS, VESSEL_COLUMNS):
+    for columns, _ in TABLES:
         assert len({column.name for column in columns}) == len(columns)
         assert all(column.title and column.description for column in columns)
         # A name that ends in a unit must have that unit.
         for column in columns:
             ending = column.name.rsplit("_", 1)[-1]
-            assert {"mm": "mm", "mm2": "mm2", "mm3": "mm3", "percent": "%"}.get(ending, "") == column.unit
+            assert {"mm": "mm", "mm2": "mm2", "mm3": "mm3", "percent": "%", "hu": "[hnsf'U]"}.get(
+                ending, ""
+            ) == column.unit
 
 
 def test_lesion_row_holds_the_numbers_of_the_lesion():
@@ -61,3 +80,23 @@ def test_vessel_without_measurements_has_no_numbers_and_no_grade():
     row = vessel_rows(dataclasses.replace(study, profiles=(profile, *study.profiles[1:])))[0]
     assert row["grade"] == "" and row["measured_percent"] == 0.0
     assert row["mean_lumen_diameter_mm"] is None and row["lumen_volume_mm3"] is None
+
+
+def test_segment_rows_hold_quality_and_score():
+    study = full_study()
+    rca, lm, lad = segment_rows(study)
+    assert [row["segment"] for row in (rca, lm, lad)] == ["pRCA", "LM", "pLAD"]
+    assert (lm["lumen_hu"], lm["noise_hu"], lm["noise_error_hu"], lm["stenosis_score"]) == (401.0, 19.0, 2.4, 0)
+    assert lad["noise_hu"] is None and lad["contrast_to_noise"] == 20.9
+    # 60 % and 30 % diameter stenosis
+    assert (lad["stenosis_score"], rca["stenosis_score"]) == (2, 1)
+    assert (lm["grade"], lad["grade"], rca["measured_percent"]) == ("none", "moderate", 0.0)
+
+
+def test_patient_row_has_every_territory_whether_found_or_not():
+    row = patient_row(full_study())
+    assert (row["cad_rads"], row["plaque_burden"], row["segment_stenosis_score"]) == ("3", "P2", 3)
+    assert (row["lad_grade"], row["lad_probability_50"], row["lad_assessed"]) == ("moderate", 0.85, "yes")
+    assert (row["rca_assessed"], row["lcx_grade"], row["lcx_assessed"]) == ("no", None, "no")
+    assert (row["plaque_volume_mm3"], row["atheroma_volume_percent"], row["aorta_hu"]) == (40.0, 6.25, 400.0)
+    assert row["reviewed_by"] == ""

@@ -14,7 +14,9 @@ from StenosisDetectionLib.study import CTVolume, LumenProfile, Vessel, VesselTre
 SIGMA_MM, COUNT = 0.4, 161
 
 
-def tube(diameter_mm: float, noise_hu: float, correlation_mm: float, seed: int) -> tuple[CTVolume, Vessel, LumenProfile]:
+def tube(
+    diameter_mm: float, noise_hu: float, correlation_mm: float, seed: int
+) -> tuple[CTVolume, Vessel, LumenProfile]:
     """A tube in fat, oblique to the grid, 40 mm long; its lumen fades from 420 to 380 HU, its noise is correlated."""
     spacing = np.array([0.35, 0.35, 0.45])
     direction = np.array([0.5, -0.3, -1.0]) / np.linalg.norm([0.5, -0.3, -1.0])

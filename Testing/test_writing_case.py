@@ -28,7 +28,9 @@ def light(monkeypatch):
     monkeypatch.setattr(scene, "write_scene_files", write)
 
 
-FILES = {"report.json", "report.html", "lesions.csv", "vessels.csv", "scene.mrb"}
+FILES = {
+    "report.json", "report.html", "lesions.csv", "vessels.csv", "segments.csv", "patient.csv", "scene.mrb",
+}  # fmt: skip
 
 
 def names(folder):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import jsonschema
 import numpy as np
 import pytest
-from studies import small_study
+from studies import full_study, small_study
 
 from StenosisDetectionLib.stenosis.grades import GRADES
 from StenosisDetectionLib.study import VesselTree
@@ -59,6 +59,9 @@ PATIENT_KEYS = [
     "modifiers",
     "reviewed",
 ]
+SEGMENT_KEYS = ["scheme", "number", "name", "snomed", "start_mm", "end_mm", "confidence"]
+PLAQUE_KEYS = ["type", "volume_mm3", "calcified_volume_mm3"]
+QUALITY_KEYS = ["noise_hu", "aorta_hu", "psf_sigma_mm", "warnings"]
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,17 @@ def valid(document, schema):
     return jsonschema.Draft202012Validator(schema).is_valid(document)
 
 
+def extended(document):
+    """Return the objects that hold more than the interface asks for, each with the keys that it asks for."""
+    return [
+        (document["vessels"][0]["segments"][0], SEGMENT_KEYS),
+        (document["lesions"][0], LESION_KEYS),
+        (document["lesions"][0]["plaque"], PLAQUE_KEYS),
+        (document["patient"], PATIENT_KEYS),
+        (document["quality"], QUALITY_KEYS),
+    ]
+
+
 def test_has_the_keys_of_the_interface_in_their_order():
     document = parsed(small_study())
     assert list(document) == [
@@ -91,18 +105,38 @@ def test_has_the_keys_of_the_interface_in_their_order():
     assert list(document["software"]) == ["version", "model", "device", "precision", "parameters"]
     assert list(document["software"]["model"]) == ["name", "version", "sha256"]
     assert list(document["vessels"][0]) == VESSEL_KEYS
-    assert list(document["vessels"][0]["segments"][0]) == [
-        "scheme", "number", "name", "snomed", "start_mm", "end_mm", "confidence",
-    ]  # fmt: skip
-    assert list(document["lesions"][0]) == LESION_KEYS
-    assert list(document["lesions"][0]["plaque"]) == ["type", "volume_mm3", "calcified_volume_mm3"]
-    assert list(document["patient"]) == PATIENT_KEYS
-    assert list(document["quality"]) == ["noise_hu", "aorta_hu", "psf_sigma_mm", "warnings"]
+    # What is known beyond the interface comes behind it.
+    for part, keys in extended(document):
+        assert list(part)[: len(keys)] == keys
     assert document["timing_s"] == {"segmentation": 0.5, "total": 1.0, "peak_memory_mb": 123.0}
 
 
 def test_follows_the_schema(schema):
     jsonschema.Draft202012Validator(schema).validate(parsed(small_study()))
+
+
+def test_what_analysis_and_readers_add_follows_the_schema(schema):
+    document = parsed(full_study())
+    jsonschema.Draft202012Validator(schema).validate(document)
+    assert list(document)[-2:] == ["reviews", "research"]
+    assert document["patient"]["segment_stenosis_score"] == 3
+    assert [one["territory"] for one in document["patient"]["territories"]] == ["LAD", "RCA"]
+    assert document["patient"]["plaque"]["fibrofatty_volume_mm3"] == 19.0
+    assert document["quality"]["contrast_to_noise"] == 21.5
+    left_main, lad = (document["vessels"][n]["segments"][0] for n in (0, 1))
+    assert (left_main["noise_hu"], left_main["noise_error_hu"]) == (19.0, 2.4)
+    assert lad["noise_hu"] is None and lad["contrast_to_noise"] == 20.9
+    first, second, third = document["reviews"]
+    assert (first["by"], first["at"], first["decision"]) == ("A. Reader", "2026-01-02T03:04:05Z", "edited")
+    assert first["before"]["id"] == first["after"]["id"] == "L1"
+    assert second["after"] is None and second["comment"] == "motion" and third["before"] is None
+    assert document["research"]["pressure_drop"][0]["pressure_ratio_interval_90"] == [0.77, 0.91]
+    assert document["research"]["fat_attenuation"][0]["attenuation_hu"] == -81.3
+    assert "ffr" not in json.dumps(document).lower()
+
+
+def test_research_and_reviews_are_absent_unless_there_are_any():
+    assert not {"reviews", "research"} & set(parsed(small_study()))
 
 
 def test_a_study_without_vessels_follows_the_schema(schema):
@@ -156,13 +190,12 @@ def test_schema_refuses_what_the_interface_does_not_have(schema, path, value):
 
 def test_schema_requires_every_key(schema):
     document = parsed(small_study())
-    objects = [
+    whole = [
         document, document["case"], document["case"]["input"], document["software"], document["software"]["model"],
-        document["vessels"][0], document["vessels"][0]["segments"][0], document["lesions"][0],
-        document["lesions"][0]["plaque"], document["patient"], document["quality"],
+        document["vessels"][0],
     ]  # fmt: skip
-    for part in objects:
-        for key in list(part):
+    for part, keys in [*((one, list(one)) for one in whole), *extended(document)]:
+        for key in keys:
             kept = dict(part)
             del part[key]
             assert not valid(document, schema), key
@@ -195,7 +228,8 @@ def test_unknown_numbers_are_null():
     written = parsed(study)
     assert written["vessels"][1]["lumen_diameter_mm"][:3] != [None] * 3
     assert written["vessels"][1]["lumen_diameter_mm"][:2] == [None, None]
-    assert written["lesions"][1]["plaque"] == {"type": "unknown", "volume_mm3": None, "calcified_volume_mm3": None}
+    plaque = written["lesions"][1]["plaque"]
+    assert plaque.pop("type") == "unknown" and set(plaque.values()) == {None}
     lesion = replace(study.lesions[0], diameter_stenosis_interval_90=(float("nan"), float("inf")))
     assert parsed(replace(study, lesions=(lesion,)))["lesions"][0]["diameter_stenosis_interval_90"] == [None, None]
 

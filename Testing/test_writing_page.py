@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from studies import oblique_affine, small_study
+from studies import full_study, oblique_affine, small_study
 
 from StenosisDetectionLib.geometry import grid_corners_ras, transform_points
 from StenosisDetectionLib.study import VesselTree
@@ -84,6 +84,69 @@ def test_text_of_the_study_is_escaped():
     page = Page(report_page(replace(study, quality=quality)))
     assert "script" not in page.tags
     assert "<script>alert(1)</script>" in page.text
+
+
+def test_shows_scores_territories_plaque_and_quality():
+    text = Page(report_page(full_study())).text
+    assert "Segment involvement score (SIS) 2 of 18 segments" in text
+    assert "Segment stenosis score (SSS) 3 of 54" in text
+    assert "LAD moderate 60 99 85 10 completely" in text
+    assert "RCA mild 30 70 5 < 1 in part" in text
+    assert "Volume 40 mm³ Calcified 8 mm³ Fibrous (above 130 HU) 11 mm³ Fibrofatty (30 to 130 HU) 19 mm³" in text
+    assert "Part of the vessel volume 6.2 %" in text and "over 73 % of the measured length" in text
+    assert "Contrast to noise 22" in text
+    assert "100 401 19 ± 2 22 none found" in text
+    assert "98 390 – 21 L1 moderate" in text
+
+
+def test_words_of_a_doubtful_lesion_name_both_references_and_the_grades_it_could_be():
+    text = Page(report_page(full_study())).text
+    assert "Borderline: within its interval it could be mild to severe." in text
+    assert "Healthy diameter: 3.20 mm by the taper model, 2.60 mm by both sides of the lesion; used: 3.20 mm" in text
+    assert "The two disagree by more than 15 %" in text
+    assert "calcified 4, fibrous 2, fibrofatty 4, low attenuation 2 mm³" in text
+    assert "Remodeling index 1.16. Smallest over largest diameter 0.81. Candidates of high-risk features" in text
+    assert "low-attenuation plaque, positive remodeling. RAS position" in text
+
+
+def test_a_category_that_the_intervals_leave_open_is_said():
+    study = small_study()
+    first, second = study.lesions
+    study = replace(study, lesions=(replace(first, diameter_stenosis_interval_90=(45.0, 72.0)), second))
+    # N, not 2, since the small study has no LCX.
+    assert "interval it would be N or 4A." in Page(report_page(study)).text
+    sure = replace(study, lesions=(replace(first, diameter_stenosis_interval_90=(55.0, 65.0)), second))
+    assert "Borderline: with every lesion" not in Page(report_page(sure)).text
+
+
+def test_shows_the_decisions_of_readers_with_who_when_and_why():
+    page = Page(report_page(full_study()))
+    assert "L1 edited 60 60 A. Reader 2026-01-02T03:04:05Z the end was <too> far" in page.text
+    assert "L2 rejected 30 – B. Reader 2026-01-02T03:05:05Z motion" in page.text
+    assert "A1 added – 30 A. Reader" in page.text
+    assert "Edited by A. Reader at 2026-01-02T03:04:05Z: “the end was <too> far”" in page.text
+    assert "Decisions of the readers" not in Page(report_page(small_study())).text
+
+
+def test_research_is_shown_only_when_it_was_asked_for_and_never_called_ffr():
+    page = Page(report_page(full_study()))
+    assert "LAD 0 40 4.1 -81.3 ± 0.7 1234 61 88" in page.text
+    assert "L1 0.84 0.77–0.91 14 2.1" in page.text and "A1 – – – –" in page.text
+    assert "FFR" not in page.text
+    plain = Page(report_page(small_study())).text
+    assert "For research only" not in plain and "Pressure" not in plain
+
+
+def test_every_flag_that_is_set_has_words(repository):
+    pattern = re.compile(
+        r"""flags(?:\.append\(|=\(|: tuple\[str, \.\.\.\] = \(|=\(\*\w+\.flags, )((?:"[a-z_0-9]+",? ?)+)"""
+    )
+    found = set()
+    for path in (repository / "StenosisDetectionLib").rglob("*.py"):
+        for match in pattern.finditer(path.read_text(encoding="utf-8")):
+            found |= set(re.findall(r'"(\w+)"', match.group(1)))
+    assert len(found) > 20
+    assert found - set(wording.FLAGS) == set()
 
 
 def test_says_plainly_that_no_coronary_artery_was_found():

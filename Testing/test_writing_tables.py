@@ -1,4 +1,4 @@
-"""lesions.csv and vessels.csv against Python's own reader of RFC 4180 and the study they come from."""
+"""The tables of a case against Python's own reader of RFC 4180 and the study they come from."""
 
 import csv
 import io
@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from studies import small_study
 
-from StenosisDetectionLib.rows import LESION_COLUMNS, VESSEL_COLUMNS
-from StenosisDetectionLib.writing.tables import lesions_csv, vessels_csv
+from StenosisDetectionLib.rows import LESION_COLUMNS, PATIENT_COLUMNS, VESSEL_COLUMNS
+from StenosisDetectionLib.writing.tables import lesions_csv, patient_csv, segments_csv, vessels_csv
 
 
 def rows(text):
@@ -30,6 +30,14 @@ def test_vessels_have_a_line_each():
     study = small_study()
     assert [row["vessel"] for row in rows(vessels_csv(study))] == ["LM", "LAD", "RCA"]
     assert list(rows(vessels_csv(study))[0]) == [column.name for column in VESSEL_COLUMNS]
+
+
+def test_segments_and_the_patient():
+    study = small_study()
+    assert [row["segment"] for row in rows(segments_csv(study))] == ["pRCA", "LM", "pLAD"]
+    (patient,) = rows(patient_csv(study))
+    assert list(patient) == [column.name for column in PATIENT_COLUMNS]
+    assert (patient["case"], patient["cad_rads"], patient["lm_grade"]) == ("case-1", "3", "")
 
 
 def test_unknown_is_empty_and_text_is_quoted():

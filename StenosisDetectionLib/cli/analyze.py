@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import Cancelled, InputError
-from ..options import PRECISIONS, AnalysisOptions
+from ..options import PRECISIONS, RESEARCH, AnalysisOptions
 from ..progress import CancellableProgress, Progress, ProgressCallback, stage_report
 from .display import ProgressDisplay, add_amount, library_messages
 from .outcome import CANCELLED, DONE, NO_CORONARY, failure, worst
@@ -37,6 +37,7 @@ Examples:
   stenosis-detection analyze cta.nrrd --output results
   stenosis-detection analyze study1/ study2.nii.gz --output results --device cuda
   stenosis-detection analyze cta.nrrd --output results --segmentation lumen.nrrd
+  stenosis-detection analyze cta.nrrd --output results --research fat-attenuation --research pressure-drop
 
 Writes results/<case>/ with report.json, report.html, tables and files for 3D Slicer; the path of each
 report.json goes to standard output.
@@ -55,6 +56,13 @@ Exit status: 0 done; 2 the request or an input is unusable; 3 no coronary artery
     add("--device", default=DEFAULTS.device, help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
     add("--precision", choices=PRECISIONS, default=DEFAULTS.precision, help="of the network (default: %(default)s)")
     add("--roi", type=_roi, metavar="x0,x1,y0,y1,z0,z1", help="region to search, in mm of RAS (default: everything)")
+    add(
+        "--research",
+        action="append",
+        choices=RESEARCH,
+        default=[],
+        help="compute this as well, for research only; may be repeated (default: nothing)",
+    )
     add("--overwrite", action="store_true", help="replace a case that exists in the output folder")
     add_amount(parser)
     parser.set_defaults(run=run)
@@ -80,7 +88,11 @@ def _checked_options(arguments: argparse.Namespace) -> AnalysisOptions:
     from ..segmentation.models import get_model
 
     options = AnalysisOptions(
-        model=arguments.model, device=arguments.device, precision=arguments.precision, roi=arguments.roi
+        model=arguments.model,
+        device=arguments.device,
+        precision=arguments.precision,
+        roi=arguments.roi,
+        research=tuple(dict.fromkeys(arguments.research)),
     )
     if arguments.segmentation is not None and len(arguments.input) > 1:
         raise InputError("--segmentation belongs to one study: give one input, or analyze the others without it")

@@ -40,6 +40,8 @@ def decisions_of(found: StudyResult, review: Review) -> tuple[LesionReview, ...]
             decisions.append(LesionReview(name, "edited", by, opinion.at, opinion.comment, original, opinion.after))
         elif opinion.state == ACCEPTED and original is not None:
             decisions.append(LesionReview(name, "accepted", by, opinion.at, opinion.comment, original, original))
+        elif opinion.comment and original is not None:
+            decisions.append(LesionReview(name, "commented", by, opinion.at, opinion.comment, original, original))
     return tuple(decisions)
 
 

@@ -5,7 +5,7 @@ from .calcium_score import CalciumScore, calcium_score
 from .grades import grade_of
 from .interactive import add_lesion, remeasure_lesion
 from .lesions import find_lesions
-from .patient import assess_patient, territory_of
+from .patient import assess_patient, smallest_graded_mm, territory_of
 from .reference import fit_references
 from .research import research_findings
 from .review import DECISIONS, apply_review
@@ -26,5 +26,6 @@ __all__ = [
     "plaque_burden_of_score",
     "remeasure_lesion",
     "research_findings",
+    "smallest_graded_mm",
     "territory_of",
 ]

@@ -14,14 +14,17 @@ import numpy as np
 from ..anatomy import SEGMENTS
 from ..study import CENTERLINE_SPACING_MM
 from .grades import OBSTRUCTIVE_PERCENT, SEVERE_PERCENT
-from .plaque import FIBROUS_HU, LOW_ATTENUATION_HU
-from .stretch import segment_at
+from .plaque import FIBROUS_HU, LOW_ATTENUATION_HU, wall_shown
+from .stretch import points_of, runs, segment_at
 
 if TYPE_CHECKING:
     from ..study import Lesion, LumenProfile, VesselTree
 
 CALCIUM_MM2, CALCIUM_MM = 0.5, 1.0
 """Calcium of this area over this length along the vessel is plaque of its segment."""
+
+THICK_WALL_MM, THICK_MM = 0.8, 2.0
+"""A wall of this thickness over this length along the vessel holds plaque; what is thinner is healthy or noise."""
 
 _SCCT = frozenset(segment.abbreviation for segment in SEGMENTS)
 
@@ -61,13 +64,14 @@ def plaque_volumes(profiles: tuple[LumenProfile, ...]) -> PlaqueVolumes:
     points, shown_points = 0, 0
     for profile in profiles:
         calcium = np.nan_to_num(profile.calcified_area_mm2)
-        shown = np.isfinite(profile.plaque_area_mm2)
-        plaque = np.where(shown, np.maximum(np.nan_to_num(profile.plaque_area_mm2), calcium), calcium)
+        shown = wall_shown(profile)
+        thick = _thick(profile, shown)
+        plaque = np.where(thick, np.maximum(np.nan_to_num(profile.plaque_area_mm2), calcium), calcium)
         points += int(np.isfinite(profile.diameter_mm).sum())
         shown_points += int(shown.sum())
         hu = np.full(len(calcium), np.nan) if profile.plaque_hu is None else profile.plaque_hu
         with np.errstate(invalid="ignore"):
-            soft = np.where(shown & np.isfinite(hu), plaque - calcium, 0.0)
+            soft = np.where(thick & np.isfinite(hu), plaque - calcium, 0.0)
             low, fibrous = hu < LOW_ATTENUATION_HU, hu > FIBROUS_HU
         sums += [plaque.sum(), calcium.sum(), soft[low].sum(), soft[~low & ~fibrous].sum(), soft[fibrous].sum()]
     if not shown_points:
@@ -78,14 +82,26 @@ def plaque_volumes(profiles: tuple[LumenProfile, ...]) -> PlaqueVolumes:
     )
 
 
+def _thick(profile: LumenProfile, shown: np.ndarray) -> np.ndarray:
+    """Return where (N,) the wall is thick enough for long enough to hold plaque."""
+    if profile.outer_diameter_mm is None:
+        return shown
+    with np.errstate(invalid="ignore"):
+        wall = (profile.outer_diameter_mm - profile.diameter_mm) / 2.0
+    thick = np.zeros(len(shown), dtype=bool)
+    for first, last in runs(shown & (wall >= THICK_WALL_MM)):
+        thick[first : last + 1] = last - first + 1 >= points_of(THICK_MM)
+    return thick
+
+
 def _percent_atheroma(profiles: tuple[LumenProfile, ...]) -> float | None:
     """Return the plaque as a percentage of the vessel within its outer wall, where both are known."""
     plaque, vessel = 0.0, 0.0
     for profile in profiles:
         if profile.outer_diameter_mm is None:
             continue
-        known = np.isfinite(profile.plaque_area_mm2) & np.isfinite(profile.outer_diameter_mm)
-        plaque += float(profile.plaque_area_mm2[known].sum())
+        known = wall_shown(profile) & np.isfinite(profile.outer_diameter_mm)
+        plaque += float(profile.plaque_area_mm2[known & _thick(profile, known)].sum())
         vessel += float((np.pi / 4.0 * profile.outer_diameter_mm[known] ** 2).sum())
     return 100.0 * plaque / vessel if vessel > 0.0 else None
 

@@ -19,6 +19,7 @@ from ..findings import FatAttenuation
 from ..geometry import spacing_of, transform_points
 from ..lumen.measure import NORMAL_WALL_MM
 from ..study import CENTERLINE_SPACING_MM
+from .plaque import wall_shown
 
 if TYPE_CHECKING:
     from ..study import CTVolume, LumenProfile, Vessel, VesselTree
@@ -88,7 +89,7 @@ def _outer_radius(profile: LumenProfile) -> tuple[np.ndarray, np.ndarray]:
     known = np.isfinite(profile.diameter_mm)
     lumen = np.interp(number, number[known], profile.diameter_mm[known])
     outer = np.full(len(number), np.nan) if profile.outer_diameter_mm is None else profile.outer_diameter_mm
-    shown = np.isfinite(outer)
+    shown = np.isfinite(outer) & wall_shown(profile)
     return np.maximum(np.where(shown, outer, lumen + 2.0 * NORMAL_WALL_MM), lumen) / 2.0, shown
 
 

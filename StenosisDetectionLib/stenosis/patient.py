@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..anatomy import vessel_definition
+from ..options import AnalysisOptions
 from ..study import CENTERLINE_SPACING_MM, Patient, VesselSeverity
 from .burden import plaque_volumes, segment_scores
 from .cad_rads import cad_rads, plaque_burden
@@ -19,7 +20,7 @@ from .measurement import probability_above
 from .stretch import segment_at
 
 if TYPE_CHECKING:
-    from ..study import Lesion, LumenProfile, ReferenceProfile, VesselTree
+    from ..study import Lesion, LumenProfile, ReferenceProfile, StudyResult, VesselTree
 
 MAIN_VESSELS = ("LAD", "LCX", "RCA")
 
@@ -41,6 +42,12 @@ def territory_of(tree: VesselTree, name: str) -> str:
     while vessel.parent not in (None, "LM") and vessel.name not in ("LM", *MAIN_VESSELS):
         vessel = tree.vessel(str(vessel.parent))
     return vessel_definition(vessel.name).territory
+
+
+def smallest_graded_mm(study: StudyResult) -> float:
+    """Return the smallest healthy diameter in mm that is graded in a study, by default that of the options."""
+    value = study.parameters.get("minimum_reference_diameter_mm")
+    return float(value) if isinstance(value, int | float) else AnalysisOptions.minimum_reference_diameter_mm
 
 
 def assess_patient(

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LOW_ATTENUATION_HU, FIBROUS_HU = 30.0, 130.0
 """Attenuations in HU that part low-attenuation, fibrofatty and fibrous plaque."""
 
+FAT_BELOW_HU = -30.0
+"""Below this attenuation in HU is fat, not plaque."""
+
 POSITIVE_REMODELING = 1.10
 """Outer diameter at the lesion over that beside it from which remodeling is positive."""
 
@@ -35,6 +38,15 @@ CALCIFIED_SHARE, NONCALCIFIED_SHARE = 0.6, 0.05
 """Calcified volume over plaque volume above which plaque is calcified and below which it is noncalcified."""
 
 _SMALLEST_CALCIUM_MM3 = 0.5
+
+
+def wall_shown(profile: LumenProfile) -> np.ndarray:
+    """Return where (N,) the outer wall shows: what is as dark as fat is no wall but the fat around it."""
+    shown = np.isfinite(profile.plaque_area_mm2)
+    if profile.plaque_hu is not None:
+        with np.errstate(invalid="ignore"):
+            shown &= ~(profile.plaque_hu < FAT_BELOW_HU)
+    return shown
 
 
 def plaque_of(profile: LumenProfile, first: int, last: int) -> Plaque:

@@ -13,16 +13,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..options import AnalysisOptions
 from .cad_rads import in_order_of_print
-from .patient import COMPUTED_MODIFIERS, assess_patient
+from .patient import COMPUTED_MODIFIERS, assess_patient, smallest_graded_mm
 from .research import with_lesions
 
 if TYPE_CHECKING:
     from ..study import Lesion, LesionReview, StudyResult
 
-DECISIONS = ("accepted", "rejected", "edited")
-"""What a reader can decide; a lesion that the reader added is `edited` and has no `before`."""
+DECISIONS = ("accepted", "rejected", "edited", "commented")
+"""What a reader can decide; a lesion that the reader added is `edited` and has no `before`. A comment alone decides
+nothing."""
 
 
 def apply_review(study: StudyResult, decisions: Sequence[LesionReview]) -> StudyResult:
@@ -36,10 +36,10 @@ def apply_review(study: StudyResult, decisions: Sequence[LesionReview]) -> Study
     ------
     InputError : a decision names no lesion of the study, or lacks what it needs.
     """
-    last = {decision.lesion_id: decision for decision in decisions}
     known = {lesion.id for lesion in study.lesions}
-    for decision in last.values():
+    for decision in decisions:
         _check(decision, known)
+    last = {decision.lesion_id: decision for decision in decisions if decision.decision != "commented"}
     standing: list[Lesion] = []
     for lesion in study.lesions:
         change = last.get(lesion.id)
@@ -50,10 +50,7 @@ def apply_review(study: StudyResult, decisions: Sequence[LesionReview]) -> Study
     standing += [d.after for d in last.values() if d.lesion_id not in known and d.after is not None]
     order = {vessel.name: n for n, vessel in enumerate(study.tree.vessels)}
     lesions = tuple(sorted(standing, key=lambda one: (order.get(one.vessel, len(order)), one.throat_mm)))
-    smallest = study.parameters.get("minimum_reference_diameter_mm")
-    if not isinstance(smallest, int | float):
-        smallest = AnalysisOptions().minimum_reference_diameter_mm
-    patient, _ = assess_patient(study.tree, study.profiles, study.references, lesions, float(smallest))
+    patient, _ = assess_patient(study.tree, study.profiles, study.references, lesions, smallest_graded_mm(study))
     kept = tuple(word for word in study.patient.modifiers if word not in COMPUTED_MODIFIERS)
     modifiers = in_order_of_print((*patient.modifiers, *kept))
     patient = replace(patient, modifiers=modifiers, reviewed=study.patient.reviewed)

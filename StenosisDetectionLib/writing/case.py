@@ -1,7 +1,7 @@
 """The folder of a case: every file of a result, complete or absent.
 
-Comes in: a `StudyResult` and the output folder. Goes out: DIR/<case>/ with report.json, report.html, lesions.csv,
-vessels.csv and the files for Slicer. Everything is written into a hidden folder beside it, which gets its name only
+Comes in: a `StudyResult` and the output folder. Goes out: DIR/<case>/ with report.json, report.html, tables
+as CSV and the files for Slicer. Everything is written into a hidden folder beside it, which gets its name only
 when it is complete; on any failure or cancel it is removed.
 """
 
@@ -16,7 +16,7 @@ from ..progress import StageReport, no_report
 from ..study import StudyResult
 from .document import document_text, report_document
 from .page import report_page
-from .tables import lesions_csv, vessels_csv
+from .tables import lesions_csv, patient_csv, segments_csv, vessels_csv
 
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -84,6 +84,8 @@ def _write_files(study: StudyResult, directory: Path, report: StageReport) -> No
     report(0.9, "writing the tables")
     _write_text(directory / "lesions.csv", lesions_csv(study))
     _write_text(directory / "vessels.csv", vessels_csv(study))
+    _write_text(directory / "segments.csv", segments_csv(study))
+    _write_text(directory / "patient.csv", patient_csv(study))
     _write_text(directory / "report.json", document_text(document))
     report(1.0, "written")
 

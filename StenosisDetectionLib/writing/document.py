@@ -1,5 +1,8 @@
 """report.json: a `StudyResult` as plain data with the keys, the order and the units of the public interface.
 
+Each object holds the keys of the interface first, then what this version knows beyond them. `reviews` and `research`
+stand at the end, and only where there are any.
+
 Comes in: a `StudyResult` (RAS, mm, mm2, mm3, HU). Goes out: dictionaries, lists, text, numbers and None that follow
 Resources/schema/report.schema.json. Numbers are rounded so that the file is stable and readable: lengths and areas to
 0.001, percentages to 0.001 (a grade is never contradicted by rounding to 0.1), HU and MB to 0.1, probabilities to
@@ -12,13 +15,28 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
-from ..study import Lesion, LumenProfile, Patient, ReferenceProfile, StudyResult, Vessel, VesselSegment
+from ..study import (
+    Lesion,
+    LesionReview,
+    LumenProfile,
+    Patient,
+    ReferenceProfile,
+    ResearchFindings,
+    SegmentQuality,
+    StudyResult,
+    Vessel,
+    VesselSegment,
+    VesselSeverity,
+)
 from .wording import study_notes
 
 SCHEMA = "stenosis-detection/report/1"
 """The name and version of the form of report.json."""
 
 COORDINATE_SYSTEM = "RAS"
+
+
+_SEGMENT_QUALITY = ("lumen_hu", "noise_hu", "noise_error_hu", "contrast_to_noise", "measured_percent")
 
 
 def report_document(study: StudyResult) -> dict[str, Any]:
@@ -29,13 +47,15 @@ def report_document(study: StudyResult) -> dict[str, Any]:
         "coordinate_system": COORDINATE_SYSTEM,
         "software": _software(study),
         "vessels": [
-            _vessel(vessel, profile, reference)
+            _vessel(study, vessel, profile, reference)
             for vessel, profile, reference in zip(study.tree.vessels, study.profiles, study.references, strict=True)
         ],
         "lesions": [_lesion(lesion) for lesion in study.lesions],
         "patient": _patient(study.patient),
         "quality": _quality(study),
         "timing_s": _timing(study),
+        **({"reviews": [_review(review) for review in study.reviews]} if study.reviews else {}),
+        **({} if study.research is None else {"research": _research(study.research)}),
     }
 
 
@@ -89,13 +109,14 @@ def report_parameters(study: StudyResult) -> dict[str, Any]:
     return parameters
 
 
-def _vessel(vessel: Vessel, profile: LumenProfile, reference: ReferenceProfile) -> dict[str, Any]:
+def _vessel(study: StudyResult, vessel: Vessel, profile: LumenProfile, reference: ReferenceProfile) -> dict[str, Any]:
+    quality = {one.number: one for one in study.segment_quality if one.vessel == vessel.name}
     return {
         "name": vessel.name,
         "parent": vessel.parent,
         "ostium_ras": _list(vessel.points_ras[0], 3),
         "length_mm": rounded(vessel.length_mm, 3),
-        "segments": [_segment(segment) for segment in vessel.segments],
+        "segments": [_segment(segment, quality.get(segment.number)) for segment in vessel.segments],
         "points_ras": [_list(point, 3) for point in vessel.points_ras],
         "distance_mm": _list(vessel.distance_mm, 3),
         "lumen_area_mm2": _list(profile.area_mm2, 3),
@@ -107,7 +128,8 @@ def _vessel(vessel: Vessel, profile: LumenProfile, reference: ReferenceProfile) 
     }
 
 
-def _segment(segment: VesselSegment) -> dict[str, Any]:
+def _segment(segment: VesselSegment, quality: SegmentQuality | None) -> dict[str, Any]:
+    seen = None if quality is None else vars(quality)
     return {
         "scheme": segment.scheme,
         "number": segment.number,
@@ -116,6 +138,7 @@ def _segment(segment: VesselSegment) -> dict[str, Any]:
         "start_mm": rounded(segment.start_mm, 3),
         "end_mm": rounded(segment.end_mm, 3),
         "confidence": rounded(segment.confidence, 3),
+        **{name: rounded(seen[name] if seen else None, 1) for name in _SEGMENT_QUALITY},
     }
 
 
@@ -143,8 +166,17 @@ def _lesion(lesion: Lesion) -> dict[str, Any]:
             "type": lesion.plaque.type,
             "volume_mm3": rounded(lesion.plaque.volume_mm3, 3),
             "calcified_volume_mm3": rounded(lesion.plaque.calcified_volume_mm3, 3),
+            "low_attenuation_volume_mm3": rounded(lesion.plaque.low_attenuation_volume_mm3, 3),
+            "fibrofatty_volume_mm3": rounded(lesion.plaque.fibrofatty_volume_mm3, 3),
+            "fibrous_volume_mm3": rounded(lesion.plaque.fibrous_volume_mm3, 3),
         },
         "flags": list(lesion.flags),
+        "model_reference_diameter_mm": rounded(lesion.model_reference_diameter_mm, 3),
+        "local_reference_diameter_mm": rounded(lesion.local_reference_diameter_mm, 3),
+        "local_reference_method": lesion.local_reference_method,
+        "eccentricity": rounded(lesion.eccentricity, 3),
+        "remodeling_index": rounded(lesion.remodeling_index, 3),
+        "high_risk_features": list(lesion.features),
     }
 
 
@@ -160,6 +192,59 @@ def _patient(patient: Patient) -> dict[str, Any]:
         "dominance": patient.dominance,
         "modifiers": list(patient.modifiers),
         "reviewed": reviewed,
+        "segment_stenosis_score": patient.segment_stenosis_score,
+        "territories": [_territory(severity) for severity in patient.severity],
+        "plaque": {
+            "volume_mm3": rounded(patient.plaque_volume_mm3, 3),
+            "calcified_volume_mm3": rounded(patient.calcified_volume_mm3, 3),
+            "low_attenuation_volume_mm3": rounded(patient.low_attenuation_volume_mm3, 3),
+            "fibrofatty_volume_mm3": rounded(patient.fibrofatty_volume_mm3, 3),
+            "fibrous_volume_mm3": rounded(patient.fibrous_volume_mm3, 3),
+            "percent_atheroma_volume": rounded(patient.percent_atheroma_volume, 3),
+            "wall_shown_percent": rounded(patient.wall_shown_percent, 1),
+        },
+    }
+
+
+def _territory(severity: VesselSeverity) -> dict[str, Any]:
+    return {
+        "territory": severity.territory,
+        "grade": severity.grade,
+        "diameter_stenosis_percent": rounded(severity.diameter_stenosis_percent, 3),
+        "probability_25": rounded(severity.probability_25, 4),
+        "probability_50": rounded(severity.probability_50, 4),
+        "probability_70": rounded(severity.probability_70, 4),
+        "assessed": severity.assessed,
+    }
+
+
+def _review(review: LesionReview) -> dict[str, Any]:
+    before, after = review.before, review.after
+    return {
+        "lesion": review.lesion_id,
+        "decision": review.decision,
+        "by": review.by,
+        "at": review.at,
+        "comment": review.comment,
+        "before": None if before is None else _lesion(before),
+        "after": None if after is None else _lesion(after),
+    }
+
+
+def _research(research: ResearchFindings) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    if research.fat is not None:
+        parts["fat_attenuation"] = [_numbers(vars(one)) for one in research.fat]
+    if research.pressure is not None:
+        parts["pressure_drop"] = [_numbers(vars(one)) for one in research.pressure]
+    return parts
+
+
+def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields with their numbers rounded, also those of intervals."""
+    return {
+        name: _list(value, 3) if isinstance(value, tuple) else rounded(value, 3) if isinstance(value, float) else value
+        for name, value in fields.items()
     }
 
 
@@ -170,6 +255,8 @@ def _quality(study: StudyResult) -> dict[str, Any]:
         "aorta_hu": rounded(quality.aorta_hu, 1),
         "psf_sigma_mm": None if quality.psf_sigma_mm is None else _list(quality.psf_sigma_mm, 3),
         "warnings": [*quality.warnings, *study_notes(study)],
+        "blood_hu": rounded(quality.blood_hu, 1),
+        "contrast_to_noise": rounded(quality.contrast_to_noise, 1),
     }
 
 

@@ -6,13 +6,18 @@ scripts and nothing loaded from elsewhere. The content follows the reporting gui
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..anatomy import SEGMENTS, SegmentDefinition, segment_definition, vessel_definition
 from ..resources import resource_path
 from ..rows import Row, vessel_rows
+from ..stenosis import assess_patient, smallest_graded_mm
+from ..stenosis.burden import THICK_WALL_MM
+from ..stenosis.fat_attenuation import FAT_HU
 from ..stenosis.lesions import DETECTION_PERCENT, IGNORED_END_MM
-from ..study import Lesion, StudyResult, Vessel, VesselSegment
+from ..stenosis.measurement import DISAGREEMENT
+from ..stenosis.pressure_drop import AORTIC_MMHG, VELOCITY_M_S, VENOUS_MMHG
+from ..study import Lesion, LesionReview, SegmentQuality, StudyResult, Vessel, VesselSegment
 from ..version import RESEARCH_USE
 from . import wording
 from .document import report_model, report_parameters
@@ -22,11 +27,13 @@ from .plots import DiameterPlot, diameter_plot
 
 @dataclass(frozen=True)
 class LesionFigure:
-    """A lesion with its two pictures."""
+    """A lesion with its two pictures, a reader's last decision on it, and in words whether its grade is borderline."""
 
     lesion: Lesion
     cross_section: Picture
     straightened: Picture
+    decision: LesionReview | None
+    borderline: str
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,13 @@ class VesselFigure:
 
 @dataclass(frozen=True)
 class SegmentLine:
-    """A segment with its definition, the vessel it lies on and the worst lesion in it."""
+    """A segment with its definition, the vessel it lies on, the worst lesion in it and its image quality."""
 
     segment: VesselSegment
     definition: SegmentDefinition
     vessel: str
     lesion: Lesion | None
+    quality: SegmentQuality | None
 
 
 def report_page(study: StudyResult) -> str:
@@ -72,6 +80,8 @@ def report_page(study: StudyResult) -> str:
         segment=wording.segment_words,
         acquisition=wording.acquisition_words,
         plain=wording.plain_words,
+        feature=wording.feature_words,
+        decision=wording.decision_words,
     )
     return environment.get_template("report.html").render(
         study=study,
@@ -81,6 +91,11 @@ def report_page(study: StudyResult) -> str:
         grades=wording.grade_ranges(),
         segment_count=len(SEGMENTS),
         cad_rads=wording.cad_rads_words(study.patient),
+        category_range=category_range(study),
+        disagreement_percent=100.0 * DISAGREEMENT,
+        thick_wall_mm=THICK_WALL_MM,
+        fat_window=FAT_HU,
+        pressures=(AORTIC_MMHG, VENOUS_MMHG, VELOCITY_M_S),
         notes=wording.study_notes(study),
         smallest_lesion_percent=DETECTION_PERCENT,
         ignored_end_mm=IGNORED_END_MM,
@@ -90,6 +105,21 @@ def report_page(study: StudyResult) -> str:
     )
 
 
+def category_range(study: StudyResult) -> tuple[str, str] | None:
+    """Return the categories with every lesion at the lower and at the upper end of its interval; None if they agree."""
+    if not study.tree.vessels:
+        return None
+    ends = []
+    for end in (0, 1):
+        lesions = tuple(
+            replace(lesion, diameter_stenosis_percent=lesion.diameter_stenosis_interval_90[end])
+            for lesion in study.lesions
+        )
+        patient, _ = assess_patient(study.tree, study.profiles, study.references, lesions, smallest_graded_mm(study))
+        ends.append(patient.cad_rads or wording.UNKNOWN)
+    return (ends[0], ends[1]) if ends[0] != ends[1] else None
+
+
 def _lesion_figure(study: StudyResult, lesion: Lesion) -> LesionFigure:
     index = [vessel.name for vessel in study.tree.vessels].index(lesion.vessel)
     vessel, profile = study.tree.vessels[index], study.profiles[index]
@@ -97,6 +127,8 @@ def _lesion_figure(study: StudyResult, lesion: Lesion) -> LesionFigure:
         lesion,
         cross_section(study.volume, vessel, profile, lesion),
         straightened(study.volume, vessel, profile, lesion),
+        next((review for review in reversed(study.reviews) if review.lesion_id == lesion.id), None),
+        wording.borderline_words(lesion),
     )
 
 
@@ -127,5 +159,8 @@ def _segment_lines(study: StudyResult) -> list[SegmentLine]:
                 for lesion in study.lesions
                 if lesion.vessel == vessel.name and segment.start_mm <= lesion.throat_mm <= segment.end_mm
             )
-            lines.append(SegmentLine(segment, segment_definition(segment.number), vessel.name, worst))
+            quality = next(
+                (q for q in study.segment_quality if q.vessel == vessel.name and q.number == segment.number), None
+            )
+            lines.append(SegmentLine(segment, segment_definition(segment.number), vessel.name, worst, quality))
     return sorted(lines, key=lambda line: line.segment.number)

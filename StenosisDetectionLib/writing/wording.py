@@ -8,7 +8,7 @@ import math
 from ..anatomy import SEGMENTS
 from ..stenosis.cad_rads import in_order_of_print
 from ..stenosis.grades import GRADES, grade_of
-from ..study import Patient, StudyResult
+from ..study import Lesion, LesionReview, Patient, StudyResult
 
 UNKNOWN = "–"
 
@@ -82,6 +82,14 @@ ACQUISITION = {
 """Titles of what the file says of the scan."""
 
 
+FEATURES = {
+    "low_attenuation": "low-attenuation plaque",
+    "positive_remodeling": "positive remodeling",
+    "spotty_calcification": "spotty calcification",
+}
+"""The candidates of high-risk plaque features in words."""
+
+
 def cad_rads_words(patient: Patient) -> str:
     """Return the CAD-RADS 2.0 category with plaque burden and modifiers in the order of print, for example `3/P2/N`."""
     parts = (patient.cad_rads or UNKNOWN, patient.plaque_burden or "", *in_order_of_print(patient.modifiers))
@@ -142,6 +150,24 @@ def flag_words(flag: str) -> str:
     return FLAGS.get(flag, flag.replace("_", " "))
 
 
+def borderline_words(lesion: Lesion) -> str:
+    """Return in a sentence that the interval of a lesion spans several grades; empty where it does not."""
+    low, high = lesion.diameter_stenosis_interval_90
+    if not (math.isfinite(low) and math.isfinite(high)) or grade_of(low) == grade_of(high):
+        return ""
+    return f"Borderline: within its interval it could be {grade_of(low)} to {grade_of(high)}."
+
+
+def feature_words(feature: str) -> str:
+    """Return a high-risk plaque feature as words."""
+    return FEATURES.get(feature, feature.replace("_", " "))
+
+
+def decision_words(review: LesionReview) -> str:
+    """Return a reader's decision as words; a lesion that the reader added is called so."""
+    return "added" if review.decision == "edited" and review.before is None else review.decision
+
+
 def study_notes(study: StudyResult) -> list[str]:
     """Return what limits the study or one of its vessels, a line each."""
     # That the aorta is missing is among the warnings of the image already.
@@ -178,5 +204,5 @@ def plain_words(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return ", ".join(plain_words(item) for item in value)
+        return ", ".join(plain_words(item) for item in value) or "none"
     return str(value)
