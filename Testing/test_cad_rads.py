@@ -1,9 +1,11 @@
 """Every line of the CAD-RADS 2.0 table, against the published categories (Cury 2022)."""
 
+from itertools import product
+
 import pytest
 
 from StenosisDetectionLib.stenosis import cad_rads, grade_of, plaque_burden
-from StenosisDetectionLib.stenosis.cad_rads import CATEGORY_TEXT
+from StenosisDetectionLib.stenosis.cad_rads import CATEGORIES, CATEGORY_TEXT, MODIFIERS, in_order_of_print
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,48 @@ def test_plaque_burden_by_segment_involvement(segments: int, burden: str | None)
 
 def test_no_plaque_burden_is_printed_with_category_0() -> None:
     assert plaque_burden(3, "0") is None
+
+
+def printed_rule(lm: float, others: tuple[float, ...], plaque: bool, occluded: bool, open_segment: bool) -> str:
+    """The printed table read as conditions that each ask for at least a category: the highest counts."""
+    everything = (lm, *others)
+    asked = ["0"]
+    asked += ["1"] * (plaque or any(one >= 1 for one in everything))
+    asked += ["2"] * any(one >= 25 for one in everything)
+    asked += ["3"] * any(one >= 50 for one in everything)
+    asked += ["4A"] * any(one >= 70 for one in everything)
+    asked += ["4B"] * (lm >= 50 or all(one >= 70 for one in others))
+    asked += ["5"] * occluded
+    highest = max(asked, key=CATEGORIES.index)
+    if not open_segment:
+        return highest
+    return f"{highest}/N" if highest in ("3", "4A", "4B", "5") else "N"
+
+
+def test_every_combination_follows_the_printed_table() -> None:
+    percents = (0.0, 0.9, 1.0, 24.9, 25.0, 49.9, 50.0, 69.9, 70.0, 99.0)
+    seen = set()
+    for lm, lad, lcx, rca in product(percents, repeat=4):
+        for plaque, occluded, open_segment in product((False, True), repeat=3):
+            found = cad_rads(
+                {"LM": lm, "LAD": lad, "LCX": lcx, "RCA": rca},
+                plaque=plaque,
+                occluded=occluded,
+                nondiagnostic=open_segment,
+            )
+            printed = "/".join((found.category, *found.modifiers))
+            assert printed == printed_rule(lm, (lad, lcx, rca), plaque, occluded, open_segment)
+            seen.add(printed)
+    assert seen == {*CATEGORIES, "N", "3/N", "4A/N", "4B/N", "5/N"}
+
+
+def test_the_left_main_of_exactly_50_percent_in_both_versions() -> None:
+    assert cad_rads({"LM": 50.0}).category == "4B"
+    assert cad_rads({"LM": 50.0}, left_main_from_50=False).category == "3"
+    assert cad_rads({"LM": 50.1}, left_main_from_50=False).category == "4B"
+
+
+def test_modifiers_are_printed_in_their_order() -> None:
+    assert in_order_of_print(("E", "G", "N", "S", "I-", "HRP", "N")) == ("N", "HRP", "I-", "S", "G", "E")
+    assert in_order_of_print(reversed(MODIFIERS)) == MODIFIERS
+    assert in_order_of_print(("X", "S")) == ("S", "X")

@@ -131,6 +131,7 @@ def test_runs_as_a_module():
         (["analyze", "x.nrrd", "--output", "OUT", "--roi", "-1,2,a,4,5,6"], "is no region"),
         (["analyze", "x.nrrd", "--output", "OUT", "--roi", "nan,2,3,4,5,6"], "is no region"),
         (["analyze", "x.nrrd", "--output", "OUT", "--roi", "2,1,3,4,5,6"], "each x0 < x1"),
+        (["analyze", "x.nrrd", "--output", "OUT", "--research", "ffr"], "invalid choice: 'ffr'"),
         (["analyze", "x.nrrd", "--output", "OUT", "--quiet", "--verbose"], "not allowed with"),
         (["analyze", "x.nrrd", "--output", "OUT", "--over"], "unrecognized arguments: --over"),
         (["analyze", "x.nrrd", "y.nrrd", "--output", "OUT", "--segmentation", "z.nrrd"], "belongs to one study"),
@@ -186,6 +187,14 @@ def test_the_segmentation_is_handed_to_the_pipeline(fake, monkeypatch, tmp_path)
     monkeypatch.setattr(reading, "read_label_map", lambda path: f"labels of {path}")
     assert main(["analyze", "x.nrrd", "--output", str(tmp_path / "out"), "--segmentation", "lumen.nrrd"]) == 0
     assert pipeline.calls[0][2] == "labels of lumen.nrrd"
+
+
+def test_research_is_asked_for_by_name(fake, tmp_path):
+    pipeline = fake(small_study(), small_study("case-2"))
+    assert main(["analyze", "x.nrrd", "--output", str(tmp_path / "out")]) == 0
+    research = ["--research", "pressure-drop", "--research", "fat-attenuation", "--research", "pressure-drop"]
+    assert main(["analyze", "x.nrrd", "--output", str(tmp_path / "out"), *research]) == 0
+    assert [call[1].research for call in pipeline.calls] == [(), ("pressure-drop", "fat-attenuation")]
 
 
 def test_no_coronary_artery_is_3_with_a_report(fake, capsys, tmp_path):

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from studies import small_study
+from studies import full_study, small_study
 
 from StenosisDetectionLib.errors import InputError
 from StenosisDetectionLib.gui import review as steps
@@ -40,8 +40,9 @@ def assert_same(first, second, where="study"):
         assert first == second, where
 
 
-def test_a_study_survives_as_text():
-    study = small_study()
+@pytest.mark.parametrize("make", [small_study, full_study])
+def test_a_study_survives_as_text(make):
+    study = make()
     text = StudyRecorder().text_of(study)
     assert "\n" not in text
     assert_same(study, study_of_text(text, study.volume))
@@ -201,3 +202,25 @@ def test_looking_loads_nothing(monkeypatch):
     assert environment.devices is None
     memory = free_memory_gb()
     assert memory is None or 0.0 < memory < 10_000.0
+
+
+def test_the_decisions_of_a_review_survive_and_show_in_the_report():
+    """From the panel's steps to text, back, and into the report: who, when, why, before and after."""
+    from StenosisDetectionLib.writing.page import report_page
+
+    study = small_study()
+    first, second = study.lesions
+    narrower = dataclasses.replace(second, diameter_stenosis_percent=72.0, grade="severe")
+    review = steps.commented(Review(), first.id, "look again", "A. Reader", AT)
+    review = steps.edited(review, second, narrower, "moved", ("30 %", "72 %"), "B. Reader", LATER)
+    saved = steps.text_of_review(review)
+    counted = counted_study(study, steps.review_of_text(saved))
+    assert [(one.lesion_id, one.decision, one.by, one.at) for one in counted.reviews] == [
+        (first.id, "commented", "A. Reader", AT),
+        (second.id, "edited", "B. Reader", LATER),
+    ]
+    again = study_of_text(StudyRecorder().text_of(counted), study.volume)
+    assert_same(counted, again)
+    page = report_page(again)
+    for words in ("look again", "A. Reader", "B. Reader", AT, LATER, ">commented<", ">edited<", ">72<"):
+        assert words in page

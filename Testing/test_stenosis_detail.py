@@ -7,6 +7,7 @@ import pytest
 from test_stenosis import ALONG, bump, profile_of, study, vessel_of
 
 from StenosisDetectionLib.stenosis import assess_patient, find_lesions, fit_references
+from StenosisDetectionLib.stenosis.burden import plaque_volumes, segment_scores
 from StenosisDetectionLib.stenosis.local_reference import local_reference
 from StenosisDetectionLib.stenosis.plaque import high_risk_features, plaque_of, remodeling_index
 from StenosisDetectionLib.stenosis.priors import FINET, population_diameter
@@ -158,3 +159,56 @@ def test_plaque_is_parted_by_attenuation_and_features_are_candidates() -> None:
     assert high_risk_features(profile, stretch, plaque, index) == ["low_attenuation", "positive_remodeling"]
     noisy = replace(profile, contrast_to_noise=np.full(len(ALONG), 6.0))
     assert high_risk_features(noisy, stretch, plaque, index) == ["positive_remodeling"]
+
+
+def test_a_branch_without_a_segment_counts_to_the_segment_it_leaves() -> None:
+    rca, marginal = vessel_of("RCA", 80.0, 1.6, number=2), vessel_of("AM1", 40.0, 1.2, "RCA", 30.0)
+    tree = VesselTree((rca, marginal))
+    short = np.arange(0.0, 40.0 + 1e-9, 0.25)
+    profiles = (
+        profile_of(rca, 3.2 * bump(ALONG, 60, 10, 40), noise=0.0),
+        profile_of(marginal, 2.4 * bump(short, 20, 10, 75), noise=0.0),
+    )
+    lesions = find_lesions(tree, profiles, fit_references(tree, profiles), 1.5)
+    assert {one.vessel for one in lesions} == {"RCA", "AM1"}
+    # One segment of the model, whose worst lesion is that of the branch.
+    assert segment_scores(tree, profiles, lesions) == {"mRCA": 3}
+
+
+def test_a_lesion_of_a_thin_vessel_is_plaque_and_no_stenosis_of_the_category() -> None:
+    tree, profiles = study(3.2 * bump(ALONG, 40, 10, 60), noise=0.02)
+    references = fit_references(tree, profiles)
+    (lesion,) = find_lesions(tree, profiles, references, 1.5)
+    thin = replace(lesion, reference_diameter_mm=1.4, model_reference_diameter_mm=1.45)
+    wide = replace(lesion, reference_diameter_mm=1.4, model_reference_diameter_mm=1.6)
+    categories = [assess_patient(tree, profiles, references, (one,), 1.5)[0].cad_rads for one in (lesion, thin, wide)]
+    # LCX and RCA are missing here, so that nothing below 50 % can be excluded.
+    assert categories == ["3", "N", "3"]
+
+
+def test_plaque_of_the_whole_tree_is_what_is_thicker_than_a_healthy_wall() -> None:
+    """A vessel of 3 mm with a wall of 0.5 mm, 10 mm of plaque 1.5 mm thick, and 20 mm of fat taken for its wall."""
+    vessel = vessel_of("LAD", 80.0, 1.6, number=7)
+    diseased, fat = (ALONG >= 20) & (ALONG < 30), (ALONG >= 50) & (ALONG < 70)
+    thickness = np.where(diseased, 1.5, np.where(fat, 3.0, 0.55))
+    outer = 3.0 + 2 * thickness
+    area = np.pi / 4 * (outer**2 - 4.0**2)
+    hu = np.where(fat, -80.0, np.where(ALONG < 25, 20.0, 90.0))
+    profile = replace(
+        profile_of(vessel, np.full(len(ALONG), 3.0), noise=0.0),
+        plaque_area_mm2=area, outer_diameter_mm=outer, plaque_hu=hu,
+        calcified_area_mm2=np.where((ALONG >= 28) & (ALONG < 30), 2.0, 0.0),
+    )  # fmt: skip
+    found = plaque_volumes((profile,))
+    total = 10.0 * np.pi / 4 * (6.0**2 - 4.0**2)
+    assert found.plaque_volume_mm3 == pytest.approx(total, rel=1e-6)
+    assert found.calcified_volume_mm3 == pytest.approx(4.0)
+    assert found.low_attenuation_volume_mm3 == pytest.approx(total / 2)
+    assert found.fibrofatty_volume_mm3 == pytest.approx(total / 2 - 4.0)
+    assert found.fibrous_volume_mm3 == 0.0
+    assert found.wall_shown_percent == pytest.approx(100 * (~fat).mean())
+    vessel_mm3 = 0.25 * (np.pi / 4 * outer[~fat] ** 2).sum()
+    assert found.percent_atheroma_volume == pytest.approx(100 * total / vessel_mm3)
+    hidden = replace(profile, plaque_area_mm2=np.full(len(ALONG), np.nan))
+    assert plaque_volumes((hidden,)).plaque_volume_mm3 is None
+    assert plaque_volumes(()).wall_shown_percent is None

@@ -137,3 +137,20 @@ def test_what_only_a_reader_knows_is_kept(study: StudyResult) -> None:
 def test_incomplete_decisions_are_refused(study: StudyResult, decision: LesionReview, words: str) -> None:
     with pytest.raises(InputError, match=words):
         apply_review(study, (decision,))
+
+
+def test_a_comment_alone_decides_nothing_and_is_kept(study: StudyResult) -> None:
+    first = study.lesions[0]
+    decisions = (
+        LesionReview(first.id, "rejected", WHO, WHEN, before=first),
+        LesionReview(first.id, "commented", WHO, WHEN, "see the other phase", first, first),
+    )
+    reviewed = apply_review(study, decisions)
+    assert first.id not in {one.id for one in reviewed.lesions}
+    assert reviewed.reviews[-1].comment == "see the other phase"
+
+
+def test_modifiers_of_a_reader_take_their_place_in_the_order_of_print(study: StudyResult) -> None:
+    signed = replace(study, patient=replace(study.patient, modifiers=("E", "S", "HRP")))
+    modifiers = apply_review(signed, ()).patient.modifiers
+    assert [word for word in modifiers if word != "N"] == ["HRP", "S", "E"]

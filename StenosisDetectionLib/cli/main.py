@@ -14,10 +14,10 @@ from typing import NoReturn
 
 from ..errors import InputError
 from ..version import RESEARCH_USE, __version__
-from . import analyze, evaluate, models, phantom, train
+from . import analyze, calcium, evaluate, models, phantom, train
 from .outcome import failure
 
-_SUBCOMMANDS = (analyze, evaluate, models, phantom, train)
+_SUBCOMMANDS = (analyze, calcium, evaluate, models, phantom, train)
 
 
 class _Parser(argparse.ArgumentParser):

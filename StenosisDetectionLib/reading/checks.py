@@ -59,10 +59,12 @@ def check_contrast(aorta_hu: float) -> tuple[str, ...]:
     return ()
 
 
-def check_volume(volume: CTVolume) -> CTVolume:
+def check_volume(volume: CTVolume, widest_mm: float = REFUSED_SLICE_SPACING_MM) -> CTVolume:
     """Return the volume with warnings added and values below `AIR_HU` set to it, or refuse it.
 
     Checks modality, shape, affine, spacing and values. It may be called again on its own result, which changes nothing.
+    Slices farther apart than `widest_mm` are refused; where more is allowed than a lumen can be measured in, nothing
+    is said of diameters.
 
     Raises
     ------
@@ -83,7 +85,9 @@ def check_volume(volume: CTVolume) -> CTVolume:
             f"the image has only {smallest} {'slice' if smallest == 1 else 'slices'} along one axis, at least "
             f"{MINIMUM_SLICES} are needed: choose the full series"
         )
-    warnings = [*_spacing_warnings(volume.spacing_mm), *_thickness_warnings(volume)]
+    check_slice_spacing(max(volume.spacing_mm), widest_mm)
+    measurable = widest_mm <= REFUSED_SLICE_SPACING_MM
+    warnings = [*_spacing_warnings(volume.spacing_mm), *_thickness_warnings(volume)] if measurable else []
     voxels = np.asarray(volume.voxels, dtype=np.float32)
     _check_values(voxels)
     if float(voxels.min()) < AIR_HU:
@@ -92,11 +96,11 @@ def check_volume(volume: CTVolume) -> CTVolume:
     return replace(volume, voxels=voxels, warnings=volume.warnings + added)
 
 
-def check_slice_spacing(spacing_mm: float) -> None:
+def check_slice_spacing(spacing_mm: float, widest_mm: float = REFUSED_SLICE_SPACING_MM) -> None:
     """Refuse slices too far apart to measure; rounding in file headers does not turn 1.5 mm into a refusal."""
-    if spacing_mm > REFUSED_SLICE_SPACING_MM + 1e-3:
+    if spacing_mm > widest_mm + 1e-3:
         raise InputError(
-            f"the slices stand {spacing_mm:.2f} mm apart, at most {REFUSED_SLICE_SPACING_MM:g} mm can be measured: "
+            f"the slices stand {spacing_mm:.2f} mm apart, at most {widest_mm:g} mm can be measured: "
             "choose a reconstruction with thinner slices"
         )
 
@@ -145,9 +149,8 @@ def _check_affine(ijk_to_ras: np.ndarray) -> None:
 
 
 def _spacing_warnings(spacing_mm: tuple[float, float, float]) -> list[str]:
-    """Return warnings about the spacing, or refuse slices too far apart (the largest spacing is that of the slices)."""
+    """Return warnings about the spacing, of which the largest is that of the slices."""
     _, in_plane, slices = sorted(spacing_mm)
-    check_slice_spacing(slices)
     warnings = []
     if slices > WARNED_SLICE_SPACING_MM + 1e-3:
         warnings.append(

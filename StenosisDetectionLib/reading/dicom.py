@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..progress import StageReport
 from ..study import CTVolume
-from .checks import AIR_HU
+from .checks import AIR_HU, REFUSED_SLICE_SPACING_MM
 from .dicom_choice import choose_series
 from .dicom_geometry import Grid
 from .dicom_headers import Folder, SliceHeader, files_below, read_header, scan
@@ -25,15 +25,17 @@ TISSUE_HU = (-900.0, 3000.0)
 _log = logging.getLogger(__name__)
 
 
-def read_dicom(path: Path, report: StageReport) -> CTVolume:
+def read_dicom(path: Path, report: StageReport, widest_mm: float = REFUSED_SLICE_SPACING_MM) -> CTVolume:
     """Return the CT volume of a DICOM folder (searched with its subfolders) or of the series of one file, unchecked.
+
+    Series whose slices stand farther apart than `widest_mm` are left out.
 
     Raises
     ------
     InputError : no usable CT series; the message is one line.
     """
     folder = scan(files_below(path), report) if path.is_dir() else _series_of(path, report)
-    chosen, notes = choose_series(folder)
+    chosen, notes = choose_series(folder, widest_mm)
     assert chosen.grid is not None
     for note in notes:
         _log.info(note)

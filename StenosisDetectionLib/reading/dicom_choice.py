@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from .checks import MINIMUM_SLICES, SHEAR_TOLERANCE, check_slice_spacing
+from .checks import MINIMUM_SLICES, REFUSED_SLICE_SPACING_MM, SHEAR_TOLERANCE, check_slice_spacing
 from .dicom_geometry import Grid, SeveralPhasesError, grid_of
 from .dicom_headers import Folder, SliceHeader
 
@@ -45,7 +45,7 @@ class Candidate:
         return "a series without number" if number is None else f"series {number}"
 
 
-def choose_series(folder: Folder) -> tuple[Candidate, tuple[str, ...]]:
+def choose_series(folder: Folder, widest_mm: float = REFUSED_SLICE_SPACING_MM) -> tuple[Candidate, tuple[str, ...]]:
     """Return the chosen series and one line about the choice for each thing the user should know.
 
     Raises
@@ -58,7 +58,7 @@ def choose_series(folder: Folder) -> tuple[Candidate, tuple[str, ...]]:
     patients = len({group[0].patient_key for group in groups})
     if patients > 1:
         raise InputError(f"the folder holds CT series of {patients} patients: give the folder of one patient")
-    candidates = sorted((_candidate(group) for group in groups), key=_rank)
+    candidates = sorted((_candidate(group, widest_mm) for group in groups), key=_rank)
     usable = [candidate for candidate in candidates if candidate.grid is not None]
     best = candidates[0]
     # A better series with several phases is the one that was meant: the user chooses the phase.
@@ -117,12 +117,12 @@ def _belongs(header: SliceHeader, other: SliceHeader) -> bool:
     return bool(turn < SHEAR_TOLERANCE and same_pixels)
 
 
-def _candidate(slices: list[SliceHeader]) -> Candidate:
+def _candidate(slices: list[SliceHeader], widest_mm: float) -> Candidate:
     """Return a group of slices with its grid or refusal, and its points."""
     grid, refusal = None, None
     try:
         grid = grid_of(slices)
-        check_slice_spacing(grid.slice_spacing_mm)
+        check_slice_spacing(grid.slice_spacing_mm, widest_mm)
     except InputError as error:
         refusal = error
         grid = None

@@ -7,13 +7,15 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..progress import StageReport, no_report
 from ..study import CTVolume
-from .checks import check_volume
+from .checks import REFUSED_SLICE_SPACING_MM, check_volume
 from .dicom import read_dicom
 from .files import IMAGE_FORMATS, image_format, is_dicom, shown_name
 from .images import affine_of, load_image, open_image, orientation_warnings, volumes_in
 
 
-def read_volume(path: str | Path, report: StageReport = no_report) -> CTVolume:
+def read_volume(
+    path: str | Path, report: StageReport = no_report, widest_mm: float = REFUSED_SLICE_SPACING_MM
+) -> CTVolume:
     """Read a CT volume in HU and RAS.
 
     Parameters
@@ -21,6 +23,7 @@ def read_volume(path: str | Path, report: StageReport = no_report) -> CTVolume:
     path : a DICOM folder (searched with its subfolders), a DICOM file (stands for its whole series when the others are
         in the same folder), or a `.nrrd`, `.nhdr`, `.nii`, `.nii.gz`, `.mha` or `.mhd` file.
     report : progress of this stage; it may raise `Cancelled`.
+    widest_mm : slices farther apart are refused; more than the default suits what needs no lumen (calcium scores).
 
     Raises
     ------
@@ -33,7 +36,7 @@ def read_volume(path: str | Path, report: StageReport = no_report) -> CTVolume:
         if not path.exists():
             raise InputError(f"{name} does not exist: check the path")
         if path.is_dir() or (image_format(path) is None and is_dicom(path)):
-            volume = read_dicom(path, report)
+            volume = read_dicom(path, report, widest_mm)
         elif image_format(path) is not None:
             volume = _read_image(path, report)
         elif path.stat().st_size == 0:
@@ -43,7 +46,7 @@ def read_volume(path: str | Path, report: StageReport = no_report) -> CTVolume:
     except OSError:
         raise InputError(f"{name} cannot be opened: check its name and its permissions") from None
     report(0.95, "checking the volume")
-    volume = check_volume(volume)
+    volume = check_volume(volume, widest_mm)
     report(1.0, "volume read")
     return volume
 

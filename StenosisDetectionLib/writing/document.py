@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ..study import (
+    CTVolume,
     Lesion,
     LesionReview,
     LumenProfile,
@@ -72,16 +73,17 @@ def rounded(value: float | None, digits: int) -> float | None:
 
 
 def _case(study: StudyResult) -> dict[str, Any]:
-    volume = study.volume
+    return {"id": study.case_id, "input": input_facts(study.volume, study.voxels_sha256)}
+
+
+def input_facts(volume: CTVolume, voxels_sha256: str) -> dict[str, Any]:
+    """Return what is told of an input: format, checksum of the voxels, size, spacing, modality."""
     return {
-        "id": study.case_id,
-        "input": {
-            "format": volume.source_format,
-            "sha256": study.voxels_sha256,
-            "size": list(volume.size_ijk),
-            "spacing_mm": _list(volume.spacing_mm, 6),
-            "modality": volume.modality,
-        },
+        "format": volume.source_format,
+        "sha256": voxels_sha256,
+        "size": list(volume.size_ijk),
+        "spacing_mm": _list(volume.spacing_mm, 6),
+        "modality": volume.modality,
     }
 
 
