@@ -322,15 +322,19 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         have drawn in it.
         """
         from StenosisDetectionLib.scene import build_scene
+
+        if segmentationNode is not None:
+            self.keepSegmentation(segmentationNode)
+        return build_scene(study, slicer.mrmlScene, volumeNode).as_dict()
+
+    def keepSegmentation(self, segmentationNode: vtkMRMLSegmentationNode) -> None:
+        """Keep a segmentation that was measured, hidden, beside the result that is made of it."""
         from StenosisDetectionLib.scene.nodes import ROLE_ATTRIBUTE
 
-        if segmentationNode is not None and segmentationNode.GetAttribute(ROLE_ATTRIBUTE):
+        if segmentationNode.GetAttribute(ROLE_ATTRIBUTE):
             segmentationNode.RemoveAttribute(ROLE_ATTRIBUTE)
             segmentationNode.SetName(slicer.mrmlScene.GenerateUniqueName(_("Corrected segmentation")))
-        nodes = build_scene(study, slicer.mrmlScene, volumeNode).as_dict()
-        if segmentationNode is not None:
-            segmentationNode.SetDisplayVisibility(False)
-        return nodes
+        segmentationNode.SetDisplayVisibility(False)
 
     def jumpTo(self, positionRas: tuple[float, float, float]) -> None:
         """Center all slice and 3-D views on a position in mm; the 3-D cameras keep their direction and distance."""

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .anatomy import AORTA, CALCIFIED_PLAQUE
 from .centerline import drawn_vessel, extract_tree, label_vessels, rename_vessel, with_branch, without_branch
 from .errors import InputError
 from .geometry import shifted, spacing_of, transform_points
 from .labels import label_study
-from .progress import no_report
+from .progress import no_report, part_of
 from .stenosis import assess_patient, find_lesions, fit_references, research_findings, smallest_graded_mm
 from .stenosis.stretch import segment_at
 from .study import LabelMap, Lesion, LumenProfile, LumenSegmentation, ReferenceProfile, StudyResult, Vessel, VesselTree
@@ -51,7 +52,9 @@ def rename_branch(study: StudyResult, name: str, new_name: str) -> StudyResult:
     return _assessed(study, tree, profiles, references, lesions, labels)
 
 
-def replace_branch(study: StudyResult, vessel_name: str, points_ras: np.ndarray) -> StudyResult:
+def replace_branch(
+    study: StudyResult, vessel_name: str, points_ras: np.ndarray, report: StageReport = no_report
+) -> StudyResult:
     """Return the study with the path of one vessel replaced and only that vessel measured again.
 
     Parameters
@@ -66,7 +69,7 @@ def replace_branch(study: StudyResult, vessel_name: str, points_ras: np.ndarray)
     """
     vessel = _vessel(study, vessel_name)
     new = drawn_vessel(study.tree, study.segmentation, vessel.name, vessel.parent, points_ras, vessel.flags)
-    return _with_paths(study, with_branch(study.tree, new), frozenset({vessel.name}))
+    return _with_paths(study, with_branch(study.tree, new), frozenset({vessel.name}), report=report)
 
 
 def add_branch(study: StudyResult, name: str, parent: str | None, points_ras: np.ndarray) -> StudyResult:
@@ -101,9 +104,9 @@ def replace_segmentation(
     """Return the study with a corrected lumen: the tree is traced again, and what is as before keeps its measurement.
 
     A vessel is measured again when its path or radius changed, or when it leaves, or gives off, one that changed.
-    `segmentation.segmentation_from_labels` makes the segmentation of a label map.
+    `corrected_segmentation` makes the segmentation of a label map that was drawn on the study's own.
     """
-    tree = extract_tree(segmentation, report, study.volume)
+    tree = extract_tree(segmentation, part_of(report, 0.0, 0.4), study.volume)
     before = {v.name: v for v in study.tree.vessels}
     changed = {v.name for v in tree.vessels if v.name not in before or not _same_path(v, before[v.name])}
     gone = {v.name for v in study.tree.vessels if all(w.name != v.name for w in tree.vessels)}
@@ -112,7 +115,53 @@ def replace_segmentation(
         p for n, p in parents.items() if n in changed | gone
     }
     again = frozenset(v.name for v in tree.vessels if v.name in changed | near)
-    return _with_paths(replace(study, segmentation=segmentation), tree, again, relabel_all=True)
+    study = replace(study, segmentation=segmentation)
+    return _with_paths(study, tree, again, relabel_all=True, report=part_of(report, 0.4, 1.0))
+
+
+def corrected_segmentation(study: StudyResult, label_map: LabelMap) -> LumenSegmentation:
+    """Return the segmentation of a study as a label map corrects it, which began as the labels of the study.
+
+    Only voxels that are lumen, or aorta, in one of both label maps and not in the other are changed: what else the
+    segmentation knows (lumen below plaque, probability, ostia, bridges) stays, so that the tree is traced as before
+    where nothing was drawn. A lumen that reaches beyond the grid of the segmentation stands alone.
+
+    Raises
+    ------
+    InputError : the label map is empty, holds no lumen or does not overlap the volume.
+    """
+    from .segmentation import segmentation_from_labels
+    from .segmentation.grid import resample_mask
+
+    known, given = study.segmentation, segmentation_from_labels(label_map, study.volume)
+    own_aorta = bool(given.aorta.any())
+    if not _within(given, known):
+        kept = resample_mask(known.aorta, known.ijk_to_ras, given.lumen.shape, given.ijk_to_ras)
+        return given if own_aorta else replace(given, aorta=kept & ~given.lumen)
+    vessels = [n for n, name in study.labels.names.items() if name not in (AORTA.name, CALCIFIED_PLAQUE.name)]
+    aorta_label = [n for n, name in study.labels.names.items() if name == AORTA.name]
+
+    def corrected(mask: np.ndarray, drawn: np.ndarray, before: list[int]) -> np.ndarray:
+        now = resample_mask(drawn, given.ijk_to_ras, mask.shape, known.ijk_to_ras)
+        changed = now != np.isin(study.labels.labels, before)
+        result: np.ndarray = np.where(changed, now, mask)
+        return result
+
+    lumen = corrected(known.lumen, given.lumen, vessels)
+    aorta = corrected(known.aorta, given.aorta, aorta_label) if own_aorta else known.aorta
+    probability = known.probability
+    if probability is not None:
+        probability = np.where(lumen == known.lumen, probability, lumen).astype(probability.dtype)
+    bridged = None if known.bridged is None else known.bridged & lumen
+    return replace(known, lumen=lumen, aorta=aorta & ~lumen, probability=probability, bridged=bridged)
+
+
+def _within(inner: LumenSegmentation, outer: LumenSegmentation) -> bool:
+    """Whether every voxel center of a lumen lies on the grid of another segmentation."""
+    ijk = transform_points(
+        np.linalg.inv(outer.ijk_to_ras), transform_points(inner.ijk_to_ras, np.argwhere(inner.lumen)[:, ::-1])
+    )
+    return bool(((ijk >= -0.5) & (ijk <= np.array(outer.lumen.shape[::-1]) - 0.5)).all())
 
 
 def _vessel(study: StudyResult, name: str) -> Vessel:
@@ -138,7 +187,13 @@ def _renamed_lesion(lesion: Lesion, names: dict[str, str], tree: VesselTree) -> 
     return replace(lesion, vessel=name, segment=segment_at(tree.vessel(name), lesion.throat_mm))
 
 
-def _with_paths(study: StudyResult, tree: VesselTree, again: frozenset[str], relabel_all: bool = False) -> StudyResult:
+def _with_paths(
+    study: StudyResult,
+    tree: VesselTree,
+    again: frozenset[str],
+    relabel_all: bool = False,
+    report: StageReport = no_report,
+) -> StudyResult:
     """Return the study with another tree, of which the vessels `again` are measured and the others carried over."""
     from .lumen import VolumeSampler, measure_lumen
 
@@ -146,7 +201,8 @@ def _with_paths(study: StudyResult, tree: VesselTree, again: frozenset[str], rel
     blood_hu, noise_hu = _blood_hu(study), _noise_hu(study)
     point_spread = _point_spread(study)
     profiles = {p.vessel: p for p in study.profiles}
-    for profile in measure_lumen(study.volume, tree, blood_hu, noise_hu, point_spread, sampler, only=again):
+    measuring = part_of(report, 0.0, 0.8)
+    for profile in measure_lumen(study.volume, tree, blood_hu, noise_hu, point_spread, sampler, measuring, again):
         profiles[profile.vessel] = profile
     ordered = tuple(profiles[v.name] for v in tree.vessels)
     references = {r.vessel: r for r in study.references}
@@ -156,7 +212,7 @@ def _with_paths(study: StudyResult, tree: VesselTree, again: frozenset[str], rel
     fitted = tuple(references[v.name] for v in tree.vessels)
     lesions = _merged_lesions(study, tree, ordered, fitted, again)
     if relabel_all:
-        labels = label_study(study.segmentation, tree, sampler, blood_hu, noise_hu)
+        labels = label_study(study.segmentation, tree, sampler, blood_hu, noise_hu, part_of(report, 0.8, 1.0))
     else:
         labels = _relabeled(study, tree)
     return _assessed(study, tree, ordered, fitted, lesions, labels)

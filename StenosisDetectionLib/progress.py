@@ -8,6 +8,7 @@ Slicer panel and the batch wrap their own display in a `CancellableProgress`.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import Cancelled
 
@@ -58,6 +59,15 @@ class CancellableProgress:
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
         return self._cancel.is_set()
+
+
+MainThread = Callable[[Callable[[], Any]], Any]
+"""Runs a step where MRML may be touched, and returns what the step returns."""
+
+
+def here(step: Callable[[], Any]) -> Any:
+    """Run a step in this thread: the `MainThread` of work that is in the right one."""
+    return step()
 
 
 def no_report(_fraction: float, _message: str) -> None:

@@ -57,7 +57,7 @@ def fake(monkeypatch, tmp_path):
     """Return a function that installs a fake pipeline; reading and the files of the scene are stood in for, too."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "state"))
-    monkeypatch.setattr(scene, "write_scene_files", lambda study, directory: None)
+    monkeypatch.setattr(scene, "write_scene_files", lambda study, directory, *_: None)
     monkeypatch.setattr(reading, "read_volume", lambda path, report: small_study().volume)
 
     def install(*outcomes):

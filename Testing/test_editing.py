@@ -9,10 +9,18 @@ from studies import small_study
 
 from StenosisDetectionLib import AnalysisOptions, analyze
 from StenosisDetectionLib.centerline import rename_vessel
-from StenosisDetectionLib.editing import add_branch, remove_branch, rename_branch, replace_branch, replace_segmentation
+from StenosisDetectionLib.editing import (
+    add_branch,
+    corrected_segmentation,
+    remove_branch,
+    rename_branch,
+    replace_branch,
+    replace_segmentation,
+)
 from StenosisDetectionLib.errors import InputError
+from StenosisDetectionLib.geometry import shifted
 from StenosisDetectionLib.phantom import toy_study
-from StenosisDetectionLib.study import StudyResult, Vessel, VesselTree
+from StenosisDetectionLib.study import LabelMap, StudyResult, Vessel, VesselTree
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +205,50 @@ def test_a_corrected_segmentation_measures_only_what_changed(study):
     before = {p.vessel: p for p in study.profiles}
     for profile in edited.profiles:
         assert (profile is before[profile.vessel]) == (profile.vessel != "RCA")
+
+
+def test_labels_that_nobody_changed_change_nothing(study):
+    """Not even where calcified plaque is drawn over lumen, and however the label map is cut."""
+    labels = study.labels.labels.copy()
+    number = {name: n for n, name in study.labels.names.items()}
+    below = np.argwhere(labels == number["LAD"])[:40]
+    labels[tuple(below.T)] = number["Calcified plaque"]
+    with_plaque = replace(study, labels=replace(study.labels, labels=labels))
+    low = np.argwhere(labels > 0).min(axis=0)
+    cut = LabelMap(
+        labels[low[0] :, low[1] :, low[2] :], shifted(study.labels.ijk_to_ras, low[::-1]), study.labels.names
+    )
+    same = corrected_segmentation(with_plaque, cut)
+    np.testing.assert_array_equal(same.lumen, study.segmentation.lumen)
+    np.testing.assert_array_equal(same.aorta, study.segmentation.aorta)
+    edited = replace_segmentation(study, same)
+    before = {p.vessel: p for p in study.profiles}
+    assert all(profile is before[profile.vessel] for profile in edited.profiles)
+    assert edited.lesions == study.lesions
+
+
+def test_an_erased_part_of_a_segment_is_measured_again_and_nothing_else(study):
+    labels = study.labels.labels.copy()
+    number = {name: n for n, name in study.labels.names.items()}
+    rca = cKDTree(study.tree.vessel("RCA").points_ras[-60:])
+    kji = np.argwhere(labels == number["RCA"])
+    ras = kji[:, ::-1] @ study.labels.ijk_to_ras[:3, :3].T + study.labels.ijk_to_ras[:3, 3]
+    labels[tuple(kji[rca.query(ras)[0] < 3.0].T)] = 0
+    given = replace(study.labels, labels=labels)
+    reports = []
+    segmentation = corrected_segmentation(study, given)
+    edited = replace_segmentation(study, segmentation, lambda fraction, message: reports.append(fraction))
+    assert edited.tree.vessel("RCA").length_mm < study.tree.vessel("RCA").length_mm - 10.0
+    before = {p.vessel: p for p in study.profiles}
+    assert {p.vessel for p in edited.profiles if p is not before[p.vessel]} == {"RCA"}
+    assert reports == sorted(reports) and reports[-1] > 0.8
+
+
+def test_a_lumen_beyond_the_known_grid_stands_alone(study):
+    far = replace(
+        study.segmentation, lumen=study.segmentation.lumen[:, :, :4], aorta=study.segmentation.aorta[:, :, :4],
+    )  # fmt: skip
+    small = replace(study, segmentation=far, labels=replace(study.labels, labels=study.labels.labels[:, :, :4]))
+    given = corrected_segmentation(small, study.labels)
+    assert given.lumen.sum() > far.lumen.sum()
+    assert given.aorta.any()

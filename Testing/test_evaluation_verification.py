@@ -75,7 +75,7 @@ def stage(monkeypatch):
     module.verification_cases, module.make_cached = verification_cases, make_cached
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(pipeline, "analyze", analyze)
-    monkeypatch.setattr(scene, "write_scene_files", lambda study, directory: None)
+    monkeypatch.setattr(scene, "write_scene_files", lambda study, directory, *_: None)
     return done
 
 

@@ -1,10 +1,12 @@
 """Corrections in the panel: markers, added lesions, names, courses, segmentation, undo; and signing and reporting."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
-from panel_fixtures import finish, needs_stand_in, picture, process_events_until, table_column
+from panel_fixtures import needs_stand_in, picture, process_events_until, table_column
+from scenes import read_bundle
 from studies import small_study
 
 from StenosisDetectionLib.gui import texts
@@ -165,7 +167,7 @@ def test_a_corrected_course_is_measured(reviewed, monkeypatch):
 
     given = []
 
-    def replace_branch(study, name, points):
+    def replace_branch(study, name, points, _report):
         """The engine has its own tests; here the course must reach it and its result the scene."""
         given.append((name, points))
         return dataclasses.replace(study, lesions=tuple(one for one in study.lesions if one.vessel != name))
@@ -196,26 +198,51 @@ def test_a_corrected_course_is_measured(reviewed, monkeypatch):
 def test_the_segmentation_is_edited_and_measured_again(reviewed, pipeline, monkeypatch):
     import slicer
 
+    import StenosisDetectionLib.editing as editing
     from StenosisDetectionLib.gui import panel as panel_module
     from StenosisDetectionLib.scene.nodes import find_by_role
 
-    opened = []
+    opened, given = [], []
+
+    def replace_segmentation(study, segmentation, report):
+        """The engine has its own tests; here what was drawn must reach it, and its result the scene."""
+        report(0.5, "")
+        given.append((study, segmentation))
+        labels = dataclasses.replace(study.labels, labels=study.labels.labels.copy())
+        kept = tuple(lesion for lesion in study.lesions if lesion.id == "L2")
+        return dataclasses.replace(study, segmentation=segmentation, labels=labels, lesions=kept)
+
     monkeypatch.setattr(panel_module, "open_in_segment_editor", lambda *nodes: opened.append(nodes))
-    ui = reviewed.ui
-    _choose(reviewed)
+    monkeypatch.setattr(editing, "replace_segmentation", replace_segmentation)
+    ui, session = reviewed.ui, reviewed.panel.session
+    _choose(reviewed, "L2")
     ui.acceptButton.click()
-    ui.measureAgainButton.click()
-    assert "Edit segmentation first" in ui.statusLabel.text
     volume_node = ui.inputVolumeSelector.currentNode()
     (segmentation,) = find_by_role(slicer.mrmlScene, volume_node, "segmentation")
     ui.editSegmentationButton.click()
     assert opened == [(segmentation, volume_node)]
+    assert ui.inputSegmentationSelector.currentNode() is None  # Apply still searches the arteries
+    (name,) = (n for n in segmentation.GetSegmentation().GetSegmentIDs() if n == "RCA")
+    drawn = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, name, volume_node)
+    erased = drawn.copy()
+    erased[erased.nonzero()[0].min() :][:3] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(erased, segmentation, name, volume_node)
     ui.measureAgainButton.click()
-    finish(reviewed, pipeline)
-    assert pipeline.calls[-1][1] is not None  # a given lumen
+    process_events_until(lambda: not reviewed.panel.run.running)
+    assert ui.statusLabel.text == "Measured again."
+    assert len(pipeline.calls) == 1  # the whole analysis was not run again
+    before, corrected = given[0]
+    assert corrected.lumen.sum() == before.segmentation.lumen.sum() - (drawn.sum() - erased.sum())
     assert slicer.mrmlScene.IsNodePresent(segmentation)
+    assert segmentation.GetName() == "Corrected segmentation"
+    (now,) = find_by_role(slicer.mrmlScene, volume_node, "segmentation")
+    assert now is not segmentation
     assert _actions(reviewed) == ["accepted", "measured again"]
-    assert table_column(ui.lesionTable, texts.REVIEW_COLUMN) == ["open", "open"]
+    assert [lesion.id for lesion in session.study.lesions] == ["L2"]
+    assert table_column(ui.lesionTable, texts.REVIEW_COLUMN) == ["✓"]  # its vessel is as before
+    ui.undoButton.click()
+    assert [lesion.id for lesion in session.study.lesions] == ["L1", "L2"]
+    assert session.found.segmentation is before.segmentation
 
 
 def test_segment_editor_is_opened_with_both_nodes(panel_module, monkeypatch):
@@ -266,6 +293,7 @@ def test_the_report_opens_as_it_is_now(reviewed, monkeypatch, tmp_path):
     _choose(reviewed)
     reviewed.ui.rejectButton.click()
     reviewed.ui.openReportButton.click()
+    process_events_until(lambda: not reviewed.panel.run.running)
     assert "opened" in reviewed.ui.statusLabel.text, reviewed.ui.statusLabel.text
     text = (tmp_path / "StenosisDetection" / "case-1.html").read_text(encoding="utf-8")
     assert "<html" in text
@@ -276,11 +304,45 @@ def test_results_are_exported_to_a_folder(reviewed, monkeypatch, tmp_path):
     import qt
     import slicer
 
+    from StenosisDetectionLib.scene import writing
+
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: None)
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path), raising=False)
+    main, touched = threading.main_thread(), []
+    build = writing.build_scene
+    monkeypatch.setattr(
+        writing, "build_scene", lambda *given: (touched.append(threading.current_thread() is main), build(*given))[1]
+    )
+    reviewed.ui.exportButton.click()
+    assert reviewed.panel.run.running
+    assert not reviewed.ui.exportButton.enabled
+    assert reviewed.ui.cancelButton.enabled
+    process_events_until(lambda: not reviewed.panel.run.running)
+    assert "written" in reviewed.ui.statusLabel.text, reviewed.ui.statusLabel.text
+    assert touched == [True]  # MRML belongs to the main thread
+    assert (tmp_path / "case-1" / "report.json").is_file()
+    assert read_bundle(tmp_path / "case-1" / "scene.mrb", tmp_path).GetNumberOfNodesByClass("vtkMRMLMarkupsCurveNode")
+    reviewed.ui.exportButton.click()
+    process_events_until(lambda: not reviewed.panel.run.running)
+    assert "exists" in reviewed.ui.statusLabel.text
+    assert reviewed.ui.logButton.visible
+
+
+@pytest.mark.parametrize("stop", ["cancel", "close scene", "leave"])
+def test_a_stopped_export_leaves_nothing(reviewed, monkeypatch, tmp_path, stop):
+    import qt
+    import slicer
+
     monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: None)
     monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path), raising=False)
     reviewed.ui.exportButton.click()
-    assert "written" in reviewed.ui.statusLabel.text, reviewed.ui.statusLabel.text
-    assert (tmp_path / "case-1" / "report.json").is_file()
-    reviewed.ui.exportButton.click()
-    assert "exists" in reviewed.ui.statusLabel.text
-    assert reviewed.ui.logButton.visible
+    if stop == "cancel":
+        reviewed.ui.cancelButton.click()
+        process_events_until(lambda: not reviewed.panel.run.running)
+        assert reviewed.ui.statusLabel.text == "Cancelled: nothing was written."
+    elif stop == "leave":
+        reviewed.exit()
+    else:
+        slicer.mrmlScene.Clear(0)
+    assert not reviewed.panel.run.running
+    assert list(tmp_path.iterdir()) == []

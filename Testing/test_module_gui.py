@@ -88,6 +88,39 @@ def test_cancel_and_wait_says_when_the_work_does_not_stop():
     _wait(worker)
 
 
+def test_work_lets_the_polling_thread_do_what_it_must_not():
+    def step():
+        return threading.current_thread()
+
+    def broken():
+        raise TimeoutError("the step's own")
+
+    def work(_progress):
+        with pytest.raises(TimeoutError, match="own"):
+            worker.on_main(broken)
+        return worker.on_main(step)
+
+    worker = Worker(work)
+    worker.start()
+    _wait(worker)
+    assert worker.error is None
+    assert worker.result is threading.main_thread()
+
+
+def test_cancelled_work_does_not_wait_for_a_thread_that_waits_for_it():
+    asked = threading.Event()
+
+    def work(_progress):
+        asked.set()
+        worker.on_main(lambda: None)
+
+    worker = Worker(work)
+    worker.start()
+    assert asked.wait(10)
+    assert worker.cancel_and_wait(10)
+    assert worker.cancelled
+
+
 @pytest.mark.parametrize("error", [InputError("a line"), ZeroDivisionError("x"), MemoryError()])
 def test_worker_keeps_the_error(error):
     def work(_progress):

@@ -1,6 +1,7 @@
 """The files of a scene, read back with other software than that which wrote them where there is any."""
 
 import json
+import weakref
 import zipfile
 
 import numpy as np
@@ -13,8 +14,8 @@ from StenosisDetectionLib.errors import Cancelled, StenosisDetectionError
 from StenosisDetectionLib.geometry import LPS_TO_RAS, transform_points
 from StenosisDetectionLib.reading import read_label_map
 from StenosisDetectionLib.scene import write_scene, write_scene_files
+from StenosisDetectionLib.scene import writing as scene_writing
 from StenosisDetectionLib.scene.nodes import find_result_nodes
-from StenosisDetectionLib.scene.writing import _write_bundle
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
@@ -167,14 +168,56 @@ def test_failed_write_leaves_nothing_behind(study, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_bundle_that_mrml_cannot_write_is_an_error(tmp_path):
+def test_bundle_that_mrml_cannot_write_is_an_error(study, tmp_path, monkeypatch):
     class FullDisk:
-        def WriteToMRB(self, path):
-            assert path == str(tmp_path / "scene.mrb")
+        def SaveSceneToSlicerDataBundleDirectory(self, _folder):
             return False
 
+    build = scene_writing._StudyScene.build
+
+    def build_on_a_full_disk(self):
+        names = build(self)
+        self._scene = FullDisk()
+        return names
+
+    monkeypatch.setattr(scene_writing._StudyScene, "build", build_on_a_full_disk)
     with pytest.raises(StenosisDetectionError, match=r"could not write scene\.mrb"):
-        _write_bundle(FullDisk(), tmp_path / "scene.mrb")
+        write_scene_files(study, tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_mrml_is_touched_where_the_caller_says_only(study, tmp_path):
+    """In Slicer that is the main thread; compressing, which takes longest, is left to the thread that writes."""
+    nodes_alive = weakref.WeakSet()
+    steps, compressed_in_step = [], []
+
+    def main(step):
+        steps.append(step)
+        inside.append(True)
+        result = step()
+        inside.pop()
+        return result
+
+    inside: list[bool] = []
+
+    def report(_fraction, message):
+        if message == "compressing the scene":
+            compressed_in_step.append(bool(inside))
+
+    build = scene_writing.build_scene
+
+    def building(*arguments):
+        assert inside
+        nodes = build(*arguments)
+        nodes_alive.add(nodes)
+        return nodes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scene_writing, "build_scene", building)
+        write_scene_files(study, tmp_path, report, main)
+    assert len(steps) == 3 + len(study.tree.vessels) + 1
+    assert compressed_in_step and not any(compressed_in_step)
+    assert not nodes_alive  # the last step let go of the nodes
 
 
 def test_writing_reports_progress_and_can_be_cancelled(study, tmp_path):

@@ -22,7 +22,7 @@ from StenosisDetectionLib.writing import write_case
 def light(monkeypatch):
     """Stand in for the files of the scene, which have their own tests, with one file."""
 
-    def write(study, directory):
+    def write(study, directory, *_):
         (directory / "scene.mrb").write_bytes(study.case_id.encode())
 
     monkeypatch.setattr(scene, "write_scene_files", write)
@@ -138,7 +138,7 @@ import sys
 from studies import small_study
 from StenosisDetectionLib import scene
 from StenosisDetectionLib.writing import write_case
-scene.write_scene_files = lambda study, directory: (directory / "scene.mrb").write_bytes(b"x")
+scene.write_scene_files = lambda study, directory, *_: (directory / "scene.mrb").write_bytes(b"x")
 for number in range(4):
     write_case(small_study(f"case-{number}"), sys.argv[1])
 """

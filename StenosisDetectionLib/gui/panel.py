@@ -21,7 +21,6 @@ from .run_view import RunView, open_log
 from .session import Session
 from .texts import worst_lesion
 from .vessels_view import VesselsView
-from .worker import Worker
 
 _CHOICES = (
     "inputVolumeSelector",
@@ -54,8 +53,7 @@ class Panel:
         self._logic = logic
         self.parameters: Any = None
         self._shown: tuple[Any, ...] | None = None
-        self._work_nodes: tuple[Any, Any] | None = None
-        self.run = RunView(ui)
+        self.run = RunView(ui, self.update_buttons)
         self.session = Session(lambda: slicer.mrmlScene, lambda: str(ui.readerEdit.text), self._session_changed)
         self.choices = ChoicesView(ui, self._model_chosen, self.run.show_error, self._download_model, requirements)
         self.input = InputView(ui, self._use_volume)
@@ -70,7 +68,7 @@ class Panel:
             self.guard,
             self._measure_course,
         )
-        self.review = ReviewView(ui, self.session, self.guard, self.run.show_status)
+        self.review = ReviewView(ui, self.session, self.guard, self.run)
         ui.editSegmentationButton.connect("clicked(bool)", self.edit_segmentation)
         ui.measureAgainButton.connect("clicked(bool)", self.measure_again)
         ui.applyButton.connect("clicked(bool)", self.apply)
@@ -150,8 +148,8 @@ class Panel:
             self.ui.applyButton.toolTip = _("Find and measure the narrowings of the coronary arteries")
         self.ui.cancelButton.enabled = running and not self.run.cancelling
         reviewing = self.session.study is not None and not running and self.parameters is not None
-        self.ui.editSegmentationButton.enabled = reviewing
-        self.ui.measureAgainButton.enabled = reviewing
+        for name in ("editSegmentationButton", "measureAgainButton", "openReportButton", "exportButton", "signButton"):
+            getattr(self.ui, name).enabled = reviewing
         for name in _CHOICES:
             getattr(self.ui, name).enabled = not running
 
@@ -159,6 +157,8 @@ class Panel:
 
     def apply(self, _checked: bool = False) -> None:
         """Read the nodes and start the analysis in the background."""
+        from slicer.i18n import tr as _
+
         self.run.clear()
         try:
             require_torch()
@@ -169,22 +169,22 @@ class Panel:
             self.run.show_error(error)
             self.choices.refresh()
             return
-        self._work_nodes = nodes
         analyze = self._logic.analyze
-        self.run.start(lambda progress: analyze(volume, label_map, options, progress), self._analyzed)
-        self.update_buttons()
+        self.run.start(
+            lambda progress: analyze(volume, label_map, options, progress),
+            lambda study: self._analyzed(study, *nodes),
+            _("Cancelled: the scene is as it was."),
+        )
 
     def cancel(self, _checked: bool = False) -> None:
-        """Ask the work to stop; what was to follow it is told when it has."""
+        """Ask the work to stop; a line tells when it has."""
         self.run.cancel()
-        self.update_buttons()
 
     def stop(self) -> None:
         """Cancel running work and wait until it has stopped."""
         from slicer.i18n import tr as _
 
         if self.run.stop():
-            self._work_nodes = None
             self.run.hide_progress()
             self.run.show_status(_("Cancelled: the scene is as it was."))
             self.update_buttons()
@@ -204,50 +204,37 @@ class Panel:
         self.review.refresh()
         self.update_buttons()
 
-    def _analyzed(self, worker: Worker[Any]) -> None:
-        """Write the nodes of the result, all or none."""
+    def _analyzed(self, study: Any, volume_node: Any, segmentation_node: Any) -> None:
+        """Write the nodes of the result, all or none, and show the worst lesion."""
         import slicer
         from slicer.i18n import tr as _
 
-        nodes, self._work_nodes = self._work_nodes, None
-        if worker.error is not None:
-            self.run.show_error(worker.error)
-        elif worker.cancelled or worker.cancel_requested:
-            self.run.show_status(_("Cancelled: the scene is as it was."))
-        elif nodes is None or any(node is not None and not slicer.mrmlScene.IsNodePresent(node) for node in nodes):
+        nodes = [node for node in (volume_node, segmentation_node) if node is not None]
+        if not all(slicer.mrmlScene.IsNodePresent(node) for node in nodes):
             self.run.show_status(_("The input was removed during the analysis, so its result was dropped."))
-        else:
-            self._show_result(worker.result, *nodes)
-        self.update_buttons()
-
-    def _show_result(self, study: Any, volume_node: Any, segmentation_node: Any) -> None:
-        import slicer
-        from slicer.i18n import tr as _
-
-        try:
-            with slicer.util.RenderBlocker():
-                again = segmentation_node is not None
-                self._logic.showStudy(study, volume_node, segmentation_node)
-                self.session.start(study, volume_node, again)
-                self.refresh()
-                self.findings.open()
-                self._color_curves()
-                slicer.util.setSliceViewerLayers(background=volume_node)
-                layout_manager = slicer.app.layoutManager()
-                if layout_manager is not None:  # there is none without a main window
-                    layout_manager.resetThreeDViews()
-            worst = worst_lesion(study)
-            if worst is not None:
-                self._choose_lesion(worst)
-        except Exception as error:
-            self.run.show_error(error)
             return
+        with slicer.util.RenderBlocker():
+            again = segmentation_node is not None
+            self._logic.showStudy(study, volume_node, segmentation_node)
+            self.session.start(study, volume_node, again)
+            self.refresh()
+            self.findings.open()
+            self._color_curves()
+            slicer.util.setSliceViewerLayers(background=volume_node)
+            layout_manager = slicer.app.layoutManager()
+            if layout_manager is not None:  # there is none without a main window
+                layout_manager.resetThreeDViews()
+        worst = worst_lesion(study)
+        if worst is not None:
+            self._choose_lesion(worst)
         self.run.show_status(
             _("Done, no narrowing was found.") if worst is None else _("Done. Click another lesion to go there.")
         )
         self.choices.refresh()  # PyTorch is loaded now and knows the devices
 
     def _download_model(self, name: str) -> None:
+        from slicer.i18n import tr as _
+
         from ..models.download import download_model
         from ..models.registry import find_entry
         from ..progress import stage_report
@@ -255,23 +242,17 @@ class Panel:
         entry = find_entry(name)
         if entry is None or self.run.running:
             return
+
+        def downloaded(_result: Any) -> None:
+            self.choices.refresh()
+            self.run.show_status(_("The model is on this computer now."))
+
         self.run.clear()
         self.run.start(
-            lambda progress: download_model(entry, stage_report(progress, "download", 0.0, 1.0)), self._downloaded
+            lambda progress: download_model(entry, stage_report(progress, "download", 0.0, 1.0)),
+            downloaded,
+            _("Cancelled: nothing was downloaded."),
         )
-        self.update_buttons()
-
-    def _downloaded(self, worker: Worker[Any]) -> None:
-        from slicer.i18n import tr as _
-
-        if worker.error is not None:
-            self.run.show_error(worker.error)
-        elif worker.cancelled or worker.cancel_requested:
-            self.run.show_status(_("Cancelled: nothing was downloaded."))
-        else:
-            self.run.show_status(_("The model is on this computer now."))
-        self.choices.refresh()
-        self.update_buttons()
 
     # Corrections
 
@@ -290,50 +271,62 @@ class Panel:
 
     def edit_segmentation(self, _checked: bool = False) -> None:
         """Open the segmentation of the result in Segment Editor; it is what `measure_again` measures."""
+        node = self._segmentation_node()
+        if node is not None:
+            open_in_segment_editor(node, self.session.volume_node)
+
+    def measure_again(self, _checked: bool = False) -> None:
+        """Trace the tree again in the corrected segmentation and measure what is not as before."""
+        node = self._segmentation_node()
+        if node is None:
+            return
+
+        def make_work() -> Callable[[Any], Any]:
+            return self.session.segmentation_work(self._logic.labelMapFromSegmentation(node))
+
+        def take(found: Any) -> None:
+            self._logic.keepSegmentation(node)
+            self.session.take_segmentation(found)
+
+        self._correct(make_work, take)
+
+    def _segmentation_node(self) -> Any:
         import slicer
 
         from ..scene.nodes import find_by_role
 
+        if self.session.volume_node is None:
+            return None
         nodes = find_by_role(slicer.mrmlScene, self.session.volume_node, "segmentation")
-        chosen = self.parameters.inputSegmentation if self.parameters is not None else None
-        node = chosen if chosen is not None else (nodes[0] if nodes else None)
-        if node is None or self.parameters is None:
-            return
-        self.parameters.inputSegmentation = node
-        open_in_segment_editor(node, self.session.volume_node)
-
-    def measure_again(self, _checked: bool = False) -> None:
-        """Make tree and measurements from the corrected segmentation."""
-        from slicer.i18n import tr as _
-
-        if self.parameters is None or self.parameters.inputSegmentation is None:
-            self.run.show_status(_("Press Edit segmentation first, or choose a lumen segmentation under Input."))
-            return
-        self.apply()
+        return nodes[0] if nodes else None
 
     def _measure_course(self, vessel: str, points_ras: Any) -> None:
+        def take(found: Any) -> None:
+            self.ui.editCurveButton.checked = False
+            self.session.take_course(found, vessel)
+
+        self._correct(lambda: self.session.course_work(vessel, points_ras), take)
+
+    def _correct(self, make_work: Callable[[], Callable[[Any], Any]], take: Callable[[Any], None]) -> None:
+        """Measure again in the background what a reader corrected."""
+        from slicer.i18n import tr as _
+
         self.run.clear()
         try:
             require_torch()
-            work = self.session.course_work(vessel, points_ras)
+            work = make_work()
         except Exception as error:
             self.run.show_error(error)
             return
-        self.run.start(work, lambda worker: self._course_measured(worker, vessel))
-        self.update_buttons()
 
-    def _course_measured(self, worker: Worker[Any], vessel: str) -> None:
-        from slicer.i18n import tr as _
+        def measured(found: Any) -> None:
+            import slicer
 
-        if worker.error is not None:
-            self.run.show_error(worker.error)
-        elif worker.result is None or worker.cancel_requested or self.session.study is None:
-            self.run.show_status(_("Cancelled: the scene is as it was."))
-        else:
-            result = worker.result
-            self.ui.editCurveButton.checked = False
-            self.guard(lambda: self.session.take_course(result, vessel))
-        self.update_buttons()
+            with slicer.util.RenderBlocker():
+                take(found)
+            self.run.show_status(_("Measured again."))
+
+        self.run.start(work, measured, _("Cancelled: the scene is as it was."))
 
     def _choose_lesion(self, lesion_id: str) -> None:
         self.findings.choose(lesion_id)

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..progress import ProgressCallback, stage_report
 from .review import review_line
+from .run_view import RunView
 from .session import Session
 
 READER_SETTING = "StenosisDetection/Reader"
@@ -21,7 +23,7 @@ class ReviewView:
     Parameters
     ----------
     guard : runs a step and shows its error, if it has one.
-    on_status : told what was done, in one line.
+    run : runs what takes seconds.
     """
 
     def __init__(
@@ -29,14 +31,14 @@ class ReviewView:
         ui: Any,
         session: Session,
         guard: Callable[[Callable[[], None]], None],
-        on_status: Callable[[str], None],
+        run: RunView,
     ) -> None:
         import slicer
 
         self._ui = ui
         self._session = session
         self._guard = guard
-        self._on_status = on_status
+        self._run = run
         ui.readerEdit.text = slicer.util.settingsValue(READER_SETTING, "")
         ui.readerEdit.connect("editingFinished()", self._on_reader)
         ui.signButton.connect("clicked(bool)", self._on_sign)
@@ -66,7 +68,6 @@ class ReviewView:
         self._guard(self._open_report)
 
     def _open_report(self) -> None:
-        import qt
         import slicer
         from slicer.i18n import tr as _
 
@@ -76,15 +77,23 @@ class ReviewView:
         if study is None:
             return
         folder = Path(slicer.app.temporaryPath) / "StenosisDetection"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{study.case_id}.html"
-        with slicer.util.WaitCursor():
-            text = report_page(study)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(text.encode("utf-8"))
-        partial.replace(path)
+
+        def work(progress: ProgressCallback) -> Path:
+            stage_report(progress, "report", 0.0, 1.0)(0.1, "")
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{study.case_id}.html"
+            partial = path.with_suffix(".partial")
+            partial.write_bytes(report_page(study).encode("utf-8"))
+            return partial.replace(path)
+
+        self._run.start(work, self._report_made, _("Cancelled: no report was made."))
+
+    def _report_made(self, path: Path) -> None:
+        import qt
+        from slicer.i18n import tr as _
+
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))
-        self._on_status(_("The report was opened in the browser."))
+        self._run.show_status(_("The report was opened in the browser."))
 
     def _on_export(self, _checked: bool = False) -> None:
         import qt
@@ -96,7 +105,6 @@ class ReviewView:
             self._guard(lambda: self._export(str(folder)))
 
     def _export(self, folder: str) -> None:
-        import slicer
         from slicer.i18n import tr as _
 
         from ..writing import write_case
@@ -104,6 +112,12 @@ class ReviewView:
         study = self._session.counted
         if study is None:
             return
-        with slicer.util.WaitCursor():  # MRML belongs to the main thread, so the window waits some seconds
-            path = write_case(study, folder)
-        self._on_status(_("Results were written to the folder {name}.").format(name=path.parent.name))
+
+        def work(progress: ProgressCallback) -> Path:
+            return write_case(study, folder, False, stage_report(progress, "export", 0.0, 1.0), self._run.on_main)
+
+        def written(path: Path) -> None:
+            name = path.parent.name
+            self._run.show_status(_("Results were written to the folder {name}.").format(name=name))
+
+        self._run.start(work, written, _("Cancelled: nothing was written."))

@@ -1,8 +1,8 @@
 """The running section of the panel: progress, elapsed time, cancel, status line, details.
 
 In: the widgets of the .ui file (progressFrame, progressBar, stageLabel, elapsedLabel, statusLabel, detailsButton,
-logButton, detailsText) and a piece of work. Out: `on_end` is called once, on the main thread, with the `Worker` that
-ended by itself or was cancelled by the user; work that `stop` ended is dropped.
+logButton, detailsText) and a piece of work. Out: `on_result` is called on the main thread with what the work returned;
+an error or a cancel is shown as one line instead, and the result of work that `stop` ended is dropped.
 """
 
 import logging
@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import StenosisDetectionError, error_line
+from ..errors import Cancelled, StenosisDetectionError, error_line
 from ..progress import ProgressCallback
 from .texts import elapsed_text, time_text
 from .worker import YIELD_SECONDS, Worker
@@ -20,13 +20,15 @@ LONGEST_WAIT_S = 60.0
 
 
 class RunView:
-    """Runs one piece of work at a time and shows how far it is."""
+    """Runs one piece of work at a time and shows how far it is; `on_change` is called when it begins and ends."""
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Any, on_change: Callable[[], None]) -> None:
         import qt
 
         self._ui = ui
-        self._on_end: Callable[[Worker[Any]], None] = _ignore
+        self._on_change = on_change
+        self._on_result: Callable[[Any], None] = _ignore
+        self._cancelled_line = ""
         self._worker: Worker[Any] | None = None
         self._stage = ""
         self._timer = qt.QTimer()
@@ -49,11 +51,19 @@ class RunView:
         """Whether the work under way has been asked to stop."""
         return self._worker is not None and self._worker.cancel_requested
 
-    def start(self, work: Callable[[ProgressCallback], Any], on_end: Callable[[Worker[Any]], None]) -> None:
-        """Run `work` in the background; it must touch neither Qt nor MRML. `on_end` follows on the main thread."""
+    def start(
+        self, work: Callable[[ProgressCallback], Any], on_result: Callable[[Any], None], cancelled_line: str
+    ) -> None:
+        """Run `work` in the background; it must touch neither Qt nor MRML but in steps given to `on_main`.
+
+        Parameters
+        ----------
+        on_result : told the result, on the main thread.
+        cancelled_line : what to say when the user cancelled.
+        """
         from slicer.i18n import tr as _
 
-        self._on_end = on_end
+        self._on_result, self._cancelled_line = on_result, cancelled_line
         self._stage = ""
         self._ui.progressBar.value = 0
         self._ui.stageLabel.text = _("Starting")
@@ -62,14 +72,23 @@ class RunView:
         self._worker = Worker(work)
         self._worker.start()
         self._timer.start()
+        self._on_change()
+
+    def on_main(self, step: Callable[[], Any]) -> Any:
+        """Run a step of the work under way on the main thread; called by the work."""
+        worker = self._worker
+        if worker is None:
+            raise Cancelled("cancelled")
+        return worker.on_main(step)
 
     def cancel(self) -> None:
-        """Ask the work to stop and return at once; `on_end` follows when it has."""
+        """Ask the work to stop and return at once; a line tells when it has."""
         from slicer.i18n import tr as _
 
         if self._worker is not None:
             self._worker.cancel()
             self._ui.stageLabel.text = _("Cancelling")
+            self._on_change()
 
     def stop(self) -> bool:
         """Cancel the work, wait for it and drop it; return whether there was any. Touches no widget."""
@@ -115,7 +134,19 @@ class RunView:
             self._timer.stop()
             self._worker = None
             self.hide_progress()
-            self._on_end(worker)
+            self._end(worker)
+
+    def _end(self, worker: Worker[Any]) -> None:
+        if worker.error is not None:
+            self.show_error(worker.error)
+        elif worker.cancelled or worker.cancel_requested:
+            self.show_status(self._cancelled_line)
+        else:
+            try:
+                self._on_result(worker.result)
+            except Exception as error:
+                self.show_error(error)
+        self._on_change()
 
     def _show_progress(self, worker: Worker[Any]) -> None:
         elapsed = elapsed_text(worker.elapsed_s)
@@ -142,5 +173,5 @@ def open_log(_checked: bool = False) -> None:
     qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(slicer.app.currentLogFile()))
 
 
-def _ignore(_worker: Worker[Any]) -> None:
-    """Stand for `on_end` before any work was started."""
+def _ignore(_result: Any) -> None:
+    """Stand for `on_result` before any work was started."""

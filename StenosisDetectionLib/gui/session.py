@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..progress import ProgressCallback
-from ..study import Lesion, StudyResult
+from ..study import LabelMap, Lesion, StudyResult
 from . import review as steps
 from .review import Review
 
@@ -185,8 +185,7 @@ class Session:
         before = settled(self._found(), self.review)
 
         def work(progress: ProgressCallback) -> StudyResult:
-            stage_report(progress, "lumen", 0.0, 1.0)(0.1, f"measuring {vessel} along its new course")
-            return replace_branch(before, vessel, points_ras)
+            return replace_branch(before, vessel, points_ras, stage_report(progress, "lumen", 0.0, 1.0))
 
         return work
 
@@ -203,6 +202,30 @@ class Session:
             f"{after:.1f} mm",
             self._reader(),
             self._clock(),
+        )
+        self._step(review, found)
+
+    def segmentation_work(self, label_map: LabelMap) -> Callable[[ProgressCallback], StudyResult]:
+        """Return the work that measures a corrected segmentation; `take_segmentation` takes its result."""
+        from ..editing import corrected_segmentation, replace_segmentation
+        from ..progress import stage_report
+        from .reviewed import settled
+
+        before = settled(self._found(), self.review)
+
+        def work(progress: ProgressCallback) -> StudyResult:
+            report = stage_report(progress, "lumen", 0.0, 1.0)
+            return replace_segmentation(before, corrected_segmentation(before, label_map), report)
+
+        return work
+
+    def take_segmentation(self, found: StudyResult) -> None:
+        """Keep the study of a corrected segmentation; opinions on lesions of unchanged vessels stand."""
+        from .reviewed import surviving
+
+        counts = self._counts(found)
+        review = steps.changed(
+            surviving(self.review, found), "measured again", "the study", *counts, self._reader(), self._clock()
         )
         self._step(review, found)
 

@@ -8,10 +8,12 @@ panel gives the lock away: call `poll` from a 10 ms timer, which sleeps 10 ms be
 not sleep slows the work by one to two orders of magnitude (measured in Slicer 5.12.3).
 """
 
+import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent.futures import Future, wait
+from typing import Any, Generic, TypeVar
 
 from ..errors import Cancelled
 from ..progress import CancellableProgress, Progress, ProgressCallback
@@ -20,6 +22,9 @@ Result = TypeVar("Result")
 
 YIELD_SECONDS = 0.01
 """How long `poll` sleeps, which is what lets the work run, and the interval a watching timer should have."""
+
+_PATIENCE_SECONDS = 0.3
+"""How long cancelled work waits for the main thread, for example to have its nodes removed there."""
 
 
 class Worker(Generic[Result]):
@@ -38,6 +43,7 @@ class Worker(Generic[Result]):
         self.error: Exception | None = None
         self._work = work
         self._report = CancellableProgress(self._keep)
+        self._steps: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._stopped = False
         self._started_at = 0.0
         # A daemon, so that an application that is killed does not hang on it.
@@ -49,9 +55,30 @@ class Worker(Generic[Result]):
         self._thread.start()
 
     def poll(self) -> bool:
-        """Let the work run for a moment; return whether it has ended."""
+        """Let the work run for a moment, do for it what it cannot do itself; return whether it has ended."""
         time.sleep(YIELD_SECONDS)
+        while not self._steps.empty():
+            step, future = self._steps.get()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(step())
+                except Exception as error:  # it is the work's to handle
+                    future.set_exception(error)
         return not self._thread.is_alive()
+
+    def on_main(self, step: Callable[[], Any]) -> Any:
+        """Let the thread that calls `poll` run a short step that touches MRML; called by the work, returns its result.
+
+        Raises
+        ------
+        Cancelled : `cancel` was called, and nobody polls any more.
+        """
+        future: Future[Any] = Future()
+        self._steps.put((step, future))
+        while not wait([future], _PATIENCE_SECONDS).done:
+            if self._report.cancelled and future.cancel():
+                raise Cancelled("cancelled")
+        return future.result()
 
     def cancel(self) -> None:
         """Ask the work to stop at its next report; `poll` tells when it did."""

@@ -5,17 +5,71 @@ complete, so that no half-written file has its name. MRML writes mrk.json in LPS
 """
 
 import tempfile
+import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import StenosisDetectionError
-from ..progress import StageReport, no_report
+from ..progress import MainThread, StageReport, here, no_report, part_of
 from ..study import StudyResult
 from .application import create_scene
 from .nodes import ResultNodes, build_scene
 from .views import show_in_views
 
 SCENE_FILE, SEGMENTATION_FILE, CENTERLINE_DIRECTORY = "scene.mrb", "segmentation.seg.nrrd", "centerlines"
+
+_CHUNK_BYTES = 2**22
+
+
+class _StudyScene:
+    """The scene of a study while its files are written; every method touches MRML and must run where that may be."""
+
+    def __init__(self, study: StudyResult) -> None:
+        self._study = study
+        self._scene: Any = None
+        self._nodes: ResultNodes | None = None
+
+    def build(self) -> list[str]:
+        """Make the scene and return the names of its vessels."""
+        self._scene = create_scene()
+        self._nodes = build_scene(self._study, self._scene)
+        show_in_views(self._scene, self._study, self._nodes)
+        # The bundle is compressed as a whole, where that needs no MRML.
+        self._nodes.volume.AddDefaultStorageNode()
+        self._nodes.volume.GetStorageNode().SetUseCompression(False)
+        return list(self._nodes.curves)
+
+    def save(self, folder: Path) -> None:
+        """Write the whole scene into a folder."""
+        self._check(self._scene.SaveSceneToSlicerDataBundleDirectory(str(folder.resolve())), SCENE_FILE)
+
+    def write_segmentation(self, path: Path) -> None:
+        """Write the segmentation alone."""
+        assert self._nodes is not None
+        self._write(self._nodes.segmentation, path)
+
+    def write_curve(self, vessel: str, path: Path) -> None:
+        """Write the centerline of a vessel alone."""
+        assert self._nodes is not None
+        self._write(self._nodes.curves[vessel], path)
+
+    def close(self) -> None:
+        """Let go of the scene, which ends its nodes."""
+        self._scene = self._nodes = None
+
+    def _write(self, node: Any, path: Path) -> None:
+        node.AddDefaultStorageNode()
+        storage = node.GetStorageNode()
+        storage.SetFileName(str(path.resolve()))
+        self._check(storage.WriteData(node) and path.is_file(), path.name)
+
+    @staticmethod
+    def _check(written: bool, name: str) -> None:
+        if not written:
+            raise StenosisDetectionError(
+                f"could not write {name}: check the free space of the disk and its permissions"
+            )
 
 
 def write_scene(study: StudyResult, path: Path | str) -> None:
@@ -26,67 +80,71 @@ def write_scene(study: StudyResult, path: Path | str) -> None:
     StenosisDetectionError : slicer-core is not installed, or the file could not be written.
     """
     path = Path(path)
-    scene, _ = _study_scene(study)
+    scene = _StudyScene(study)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".scene-") as temporary:
-        _write_bundle(scene, Path(temporary) / path.name).replace(path)
+        scene.build()
+        folder = Path(temporary) / path.stem
+        folder.mkdir()
+        scene.save(folder)
+        _bundle(folder, Path(temporary) / path.name, no_report).replace(path)
 
 
-def write_scene_files(study: StudyResult, directory: Path | str, report: StageReport = no_report) -> list[Path]:
+def write_scene_files(
+    study: StudyResult, directory: Path | str, report: StageReport = no_report, main: MainThread = here
+) -> list[Path]:
     """Write `scene.mrb`, `segmentation.seg.nrrd` and `centerlines/<vessel>.mrk.json` into an existing directory.
 
     The scene is built once. Files that exist are replaced. Returns the paths written.
+
+    Parameters
+    ----------
+    main : runs the steps that touch MRML, which in Slicer must be its main thread.
 
     Raises
     ------
     StenosisDetectionError : slicer-core is not installed, or a file could not be written.
     """
     directory = Path(directory)
+    scene = _StudyScene(study)
     report(0.0, "building the scene")
-    scene, nodes = _study_scene(study)
-    centerlines = directory / CENTERLINE_DIRECTORY
-    centerlines.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".scene-") as name:
-        temporary = Path(name)
-        report(0.2, "compressing the scene")
-        # The bundle comes first: writing a node gives it a file name of its own, which would end up in the bundle.
-        written = {_write_bundle(scene, temporary / SCENE_FILE): directory / SCENE_FILE}
-        report(0.9, "writing segmentation and centerlines")
-        file = _write_node(nodes.segmentation, temporary / SEGMENTATION_FILE)
-        written[file] = directory / SEGMENTATION_FILE
-        for vessel, curve in nodes.curves.items():
-            file = _write_node(curve, temporary / f"{vessel}.mrk.json")
-            written[file] = centerlines / file.name
-        for file, place in written.items():
-            file.replace(place)
+    try:
+        vessels = main(scene.build)
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".scene-") as name:
+            temporary = Path(name)
+            folder, curves = temporary / Path(SCENE_FILE).stem, temporary / CENTERLINE_DIRECTORY
+            folder.mkdir()
+            curves.mkdir()
+            report(0.2, "writing the scene")
+            # The bundle comes first: writing a node gives it a file name of its own, which would end up in the bundle.
+            main(lambda: scene.save(folder))
+            report(0.4, "writing segmentation and centerlines")
+            main(lambda: scene.write_segmentation(temporary / SEGMENTATION_FILE))
+            for vessel in vessels:
+                main(partial(scene.write_curve, vessel, curves / f"{vessel}.mrk.json"))
+            _bundle(folder, temporary / SCENE_FILE, part_of(report, 0.5, 1.0))
+            (directory / CENTERLINE_DIRECTORY).mkdir(exist_ok=True)
+            places = [Path(SCENE_FILE), Path(SEGMENTATION_FILE)]
+            places += [Path(CENTERLINE_DIRECTORY) / f"{vessel}.mrk.json" for vessel in vessels]
+            for place in places:
+                (temporary / place).replace(directory / place)
+    finally:
+        main(scene.close)
     report(1.0, "written")
-    return list(written.values())
+    return [directory / place for place in places]
 
 
-def _study_scene(study: StudyResult) -> tuple[Any, ResultNodes]:
-    scene = create_scene()
-    nodes = build_scene(study, scene)
-    show_in_views(scene, study, nodes)
-    # Noise leaves a CT hard to compress: the fastest setting takes two thirds of the time for the same size.
-    nodes.volume.AddDefaultStorageNode()
-    nodes.volume.GetStorageNode().SetCompressionParameter("gzip_fastest")
-    return scene, nodes
-
-
-def _write_bundle(scene: Any, path: Path) -> Path:
-    # MRML puts the bundle together beside the file and needs an absolute path.
-    if not scene.WriteToMRB(str(path.resolve())) or not path.is_file():
-        raise StenosisDetectionError(
-            f"could not write {path.name}: check the free space of the disk and its permissions"
-        )
-    return path
-
-
-def _write_node(node: Any, path: Path) -> Path:
-    node.AddDefaultStorageNode()
-    storage = node.GetStorageNode()
-    storage.SetFileName(str(path.resolve()))
-    if not storage.WriteData(node) or not path.is_file():
-        raise StenosisDetectionError(
-            f"could not write {path.name}: check the free space of the disk and its permissions"
-        )
+def _bundle(folder: Path, path: Path, report: StageReport) -> Path:
+    """Make the .mrb file of a scene's folder: a zip archive of it, as MRML's own writer makes it."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    total, done = sum(file.stat().st_size for file in files), 0
+    # Noise leaves a CT hard to compress: the fastest setting takes a fraction of the time for nearly the same size.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for file in files:
+            place = zipfile.ZipInfo.from_file(file, file.relative_to(folder.parent).as_posix())
+            place.compress_type = zipfile.ZIP_DEFLATED
+            with file.open("rb") as source, archive.open(place, "w", force_zip64=True) as target:
+                while chunk := source.read(_CHUNK_BYTES):
+                    report(done / total, "compressing the scene")
+                    target.write(chunk)
+                    done += len(chunk)
     return path

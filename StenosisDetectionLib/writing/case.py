@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import InputError
-from ..progress import StageReport, no_report
+from ..progress import MainThread, StageReport, here, no_report, part_of
 from ..study import StudyResult
 from .document import document_text, report_document
 from .page import report_page
@@ -43,11 +43,12 @@ def write_case(
     output_directory: str | os.PathLike[str],
     overwrite: bool = False,
     report: StageReport = no_report,
+    main: MainThread = here,
 ) -> Path:
     """Write every file of a study into `output_directory`/<case>/ and return the path of its report.json.
 
     The folder appears when all its files are complete; an existing one is replaced at that moment, and only with
-    `overwrite`. The output folder itself is created when absent.
+    `overwrite`. The output folder itself is created when absent. `main` runs the steps that touch MRML.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def write_case(
         directory.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the same number
         partial.mkdir()
-        _write_files(study, partial, report)
+        _write_files(study, partial, report, main)
         _rename(partial, directory)
     except OSError as error:
         if error.errno not in _FULL_OR_FORBIDDEN:
@@ -73,11 +74,11 @@ def write_case(
     return directory / "report.json"
 
 
-def _write_files(study: StudyResult, directory: Path, report: StageReport) -> None:
+def _write_files(study: StudyResult, directory: Path, report: StageReport, main: MainThread) -> None:
     from ..scene import write_scene_files  # here, so that MRML is loaded only when a case is written
 
     report(0.0, "writing the files for Slicer")
-    write_scene_files(study, directory)
+    write_scene_files(study, directory, part_of(report, 0.0, 0.6), main)
     report(0.6, "writing the report")
     document = report_document(study)
     _write_text(directory / "report.html", report_page(study))
