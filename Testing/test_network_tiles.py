@@ -9,7 +9,7 @@ from StenosisDetectionLib.progress import no_report
 from StenosisDetectionLib.segmentation import execution as executions
 from StenosisDetectionLib.segmentation.execution import Execution, out_of_memory, smaller
 from StenosisDetectionLib.segmentation.inference import predict_tiles
-from StenosisDetectionLib.segmentation.tiles import blending_weights, cover
+from StenosisDetectionLib.segmentation.tiles import Box, blending_weights, cover, size_of
 
 
 def shell_zone(size: int = 40) -> np.ndarray:
@@ -18,23 +18,44 @@ def shell_zone(size: int = 40) -> np.ndarray:
     return (radius > 0.3 * size) & (radius < 0.4 * size) & (k < 0.2 * size)
 
 
-def test_every_voxel_of_the_zone_lies_in_the_core_of_a_tile():
-    zone, block, tile, margin = shell_zone(), 4, (48, 64, 48), (8, 8, 8)
-    tiles = cover(zone, block, tile, margin)
-    shape = [n * block for n in zone.shape]
-    inside = np.zeros(shape, dtype=bool)
-    for first in tiles:
-        assert all(a >= 0 and a + t <= n for a, t, n in zip(first, tile, shape, strict=True))
-        # at the border of the array there is no context to be had, and the core goes to the border
-        core = [
-            slice(a if a == 0 else a + m, a + t if a + t == n else a + t - m)
-            for a, t, m, n in zip(first, tile, margin, shape, strict=True)
-        ]
-        inside[tuple(core)] = True
+SHAPE = (160, 160, 160)
+
+
+def core_of(box: Box, margin: int) -> Box:
+    """Return the part of a box that holds the zone: at the border of the array it goes to the border."""
+    k, j, i = (
+        slice(s.start if s.start == 0 else s.start + margin, s.stop if s.stop == n else s.stop - margin)
+        for s, n in zip(box, SHAPE, strict=True)
+    )
+    return k, j, i
+
+
+@pytest.mark.parametrize(("unit", "margin"), [(0, 8), (16, 8), (16, 4)])
+def test_every_voxel_of_the_zone_lies_in_the_core_of_a_box(unit, margin):
+    zone, block, largest = shell_zone(), 4, (48, 64, 48)
+    boxes = cover(zone, block, largest, (margin,) * 3, unit, (32, 32, 32))
+    inside = np.zeros(SHAPE, dtype=bool)
+    for box in boxes:
+        assert all(side.start >= 0 and side.stop <= n for side, n in zip(box, SHAPE, strict=True))
+        assert all(size <= most for size, most in zip(size_of(box), largest, strict=True))
+        assert all(size % 16 == 0 and size >= 32 for size in size_of(box))
+        assert all(side.start % block == 0 for side in box)
+        inside[core_of(box, margin)] = True
     voxels = zone.repeat(block, 0).repeat(block, 1).repeat(block, 2)
     assert inside[voxels].all()
-    lattice = np.prod([np.ceil((n - t) / (t - 2 * m)) + 1 for n, t, m in zip(shape, tile, margin, strict=True)])
-    assert len(tiles) < lattice
+    volumes = [np.prod(size_of(box)) for box in boxes]
+    assert volumes == sorted(volumes, reverse=True)
+
+
+def test_boxes_fitted_to_the_zone_hold_less_than_equal_ones_and_much_less_than_a_lattice():
+    zone, block, largest, margin = shell_zone(), 4, (64, 64, 64), (8, 8, 8)
+    equal, fitted = (
+        sum(np.prod(size_of(box)) for box in cover(zone, block, largest, margin, unit, (32, 32, 32)))
+        for unit in (0, 16)
+    )
+    lattice = np.prod([(np.ceil((n - t) / (t - 16)) + 1) * t for n, t in zip(SHAPE, largest, strict=True)])
+    assert fitted < 0.85 * equal
+    assert fitted < 0.6 * lattice
 
 
 def test_an_empty_zone_needs_no_tile_and_a_tile_larger_than_the_array_is_refused():
@@ -60,14 +81,22 @@ TWO_AT_A_TIME = Execution("cpu", "fp32", batch=2)
 TOO_MUCH = torch.OutOfMemoryError("out of memory")
 
 
-def predict(load, execution=TWO_AT_A_TIME, report=no_report, tiles=None):
+def predict(load, execution=TWO_AT_A_TIME, report=no_report, tiles=None, before=None):
     hu = np.random.default_rng(0).normal(100.0, 50.0, (48, 48, 64)).astype(np.float32)
     if tiles is None:
         tiles = cover(np.ones((12, 12, 16), dtype=bool), 4, (32, 32, 32), (4, 4, 4))
     result = predict_tiles(
-        load, execution, hu, lambda part: torch.as_tensor(part)[None] / 100.0, tiles, (32, 32, 32), report, "working"
+        load, execution, hu, lambda part: torch.as_tensor(part)[None] / 100.0, tiles, report, "working", before
     )
     return hu, result
+
+
+WHOLE = (slice(None), slice(None), slice(None))
+
+
+def cube(*first: int, size: int = 32) -> Box:
+    k, j, i = (slice(a, a + size) for a in first)
+    return k, j, i
 
 
 def test_blended_tiles_are_the_network_on_the_whole():
@@ -76,12 +105,13 @@ def test_blended_tiles_are_the_network_on_the_whole():
     assert result.covered.all()
     # only the faces of tiles see other neighbors than the whole does
     face = np.zeros(hu.shape, dtype=bool)
-    for first in cover(np.ones((12, 12, 16), dtype=bool), 4, (32, 32, 32), (4, 4, 4)):
+    for box in cover(np.ones((12, 12, 16), dtype=bool), 4, (32, 32, 32), (4, 4, 4)):
         tile = np.ones((32, 32, 32), dtype=bool)
         tile[1:-1, 1:-1, 1:-1] = False
-        face[tuple(slice(a, a + 32) for a in first)] |= tile
-    np.testing.assert_allclose(result.outputs[0][~face], whole[0][~face], atol=1e-5)
-    assert np.abs(result.outputs - whole).mean() < 0.01
+        face[box] |= tile
+    outputs = result.blended(WHOLE)
+    np.testing.assert_allclose(outputs[0][~face], whole[0][~face], atol=1e-5)
+    assert np.abs(outputs - whole).mean() < 0.01
 
 
 def test_blended_tiles_are_those_of_monais_sliding_window():
@@ -92,16 +122,32 @@ def test_blended_tiles_are_those_of_monais_sliding_window():
     theirs = sliding_window_inference(
         image, (32, 32, 32), 2, mean_of_neighbors, overlap=0.5, mode="gaussian", sigma_scale=0.125
     )[0].numpy()
-    tiles = [(k, j, i) for k in (0, 16) for j in (0, 16) for i in (0, 16, 32)]
+    tiles = [cube(k, j, i) for k in (0, 16) for j in (0, 16) for i in (0, 16, 32)]
     _, ours = predict(lambda _device, _precision: mean_of_neighbors, tiles=tiles)
-    np.testing.assert_allclose(ours.outputs, theirs, atol=2e-3)
+    np.testing.assert_allclose(ours.blended(WHOLE), theirs, atol=2e-3)
 
 
 def test_where_no_tile_lies_nothing_is_covered():
-    _, result = predict(lambda _device, _precision: mean_of_neighbors, tiles=[(0, 0, 0)])
+    _, result = predict(lambda _device, _precision: mean_of_neighbors, tiles=[cube(0, 0, 0)])
     assert result.covered[:32, :32, :32].all()
     assert result.covered.sum() == 32**3
-    assert not result.outputs[0][~result.covered].any()
+    assert not result.blended(WHOLE)[0][~result.covered].any()
+
+
+def test_a_second_pass_adds_to_the_first_as_if_they_were_one():
+    tiles = [cube(0, 0, 0), cube(0, 16, 16), cube(16, 16, 32), cube(0, 0, 32)]
+    _, once = predict(lambda _device, _precision: mean_of_neighbors, tiles=tiles)
+    _, first = predict(lambda _device, _precision: mean_of_neighbors, tiles=tiles[:2])
+    _, second = predict(lambda _device, _precision: mean_of_neighbors, tiles=tiles[2:], before=first)
+    np.testing.assert_allclose(second.blended(WHOLE), once.blended(WHOLE), atol=1e-6)
+    assert second.boxes == tuple(tiles)
+
+
+def test_boxes_of_different_sizes_never_share_a_pass():
+    tight = Tight(lambda *_: True)
+    tiles = [cube(0, 0, 0), cube(0, 0, 32), cube(0, 0, 0, size=16)]
+    predict(tight.load, Execution("cpu", "fp32", batch=3), tiles=tiles)
+    assert [count for _, _, count in tight.asked] == [2, 1]
 
 
 class Tight:
@@ -124,7 +170,7 @@ def test_a_smaller_batch_comes_first_and_gives_the_same():
     _, easy = predict(lambda _device, _precision: mean_of_neighbors)
     tight = Tight(lambda _device, _precision, count: count < 2)
     _, result = predict(tight.load, Execution("cpu", "fp32", batch=4))
-    np.testing.assert_allclose(result.outputs, easy.outputs, atol=1e-6)
+    np.testing.assert_allclose(result.blended(WHOLE), easy.blended(WHOLE), atol=1e-6)
     assert [count for _, _, count in tight.asked[:3]] == [4, 2, 1]
     assert result.execution.precision == "fp32"
     assert [step.split(": ")[1] for step in result.execution.steps] == [
@@ -139,7 +185,7 @@ def test_then_half_precision():
     _, easy = predict(lambda _device, _precision: mean_of_neighbors)
     assert result.execution.precision == "bf16"
     assert "half precision (bf16)" in result.execution.steps[-1]
-    np.testing.assert_allclose(result.outputs, easy.outputs, atol=0.02)
+    np.testing.assert_allclose(result.blended(WHOLE), easy.blended(WHOLE), atol=0.02)
 
 
 def test_the_steps_on_a_gpu_end_on_the_cpu(monkeypatch):

@@ -162,6 +162,11 @@ def test_bifurcation_laws(law, before, side, behind):
     assert behind_bifurcation(before, side, law, np.random.default_rng(0)) == pytest.approx(behind, rel=1e-6)
 
 
+def test_behind_a_bifurcation_of_a_vessel_that_tapered_to_nothing_there_is_a_number():
+    for law in ("finet", "huo-kassab", "murray"):
+        assert behind_bifurcation(-0.3, -0.24, law, np.random.default_rng(0)) == pytest.approx(-0.294)
+
+
 def test_diameters_lie_in_the_range_of_people_and_never_grow(plans):
     first = {}
     for plan in plans:

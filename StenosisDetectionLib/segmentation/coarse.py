@@ -54,13 +54,13 @@ def coarse_pass(weights: Path, volume: CTVolume, device: str, report: StageRepor
     tile = tuple(min(n, largest) for n in full.voxels.shape)
     margin = tuple(0 if t == n else MARGIN_VOXELS for t, n in zip(tile, full.voxels.shape, strict=True))
     everything = np.ones([n // block for n in full.voxels.shape], dtype=bool)
+    unit = 0 if configuration.normalization == "instance" else block
     prediction = predict_tiles(
         loader(weights),
         Execution(device, "fp32"),
         full.voxels,
         lambda hu: network_input(hu, None, configuration),
-        cover(everything, block, tile, margin),
-        tile,
+        cover(everything, block, tile, margin, unit),
         report,
         "finding the heart",
     )

@@ -95,9 +95,10 @@ def network_fraction(
     everything = np.ones([n // _BLOCK for n in grid.voxels.shape], dtype=bool)
     tiles = cover(everything, _BLOCK, network.tile, tuple(t // 8 for t in network.tile))
     prediction = predict_tiles(
-        load, Execution(device, "fp32"), grid.voxels, prepare, tiles, network.tile, report, "outlining the arteries"
+        load, Execution(device, "fp32"), grid.voxels, prepare, tiles, report, "outlining the arteries"
     )
-    return prediction.outputs[0], grid.ijk_to_ras, prediction.execution
+    whole = (slice(None), slice(None), slice(None))
+    return prediction.blended(whole)[0], grid.ijk_to_ras, prediction.execution
 
 
 def array_order(axes: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

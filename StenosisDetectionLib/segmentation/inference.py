@@ -1,11 +1,11 @@
-"""A network on tiles of a volume: attenuation and the first voxels of the tiles come in, blended outputs go out.
+"""A network on boxes of a volume: attenuation and the boxes come in, blended outputs go out.
 
-Overlapping tiles are blended with Gaussian weights on the raw outputs, as MONAI's sliding window does. Progress is
-reported between passes, which is where a cancel takes effect; when memory runs out, the same tiles are run again in
+Overlapping boxes are blended with Gaussian weights on the raw outputs, as MONAI's sliding window does. Progress is
+reported between passes, which is where a cancel takes effect; when memory runs out, the same boxes are run again in
 the next smaller way (`execution`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from ..progress import StageReport
 from .execution import Execution, batch_for, out_of_memory, smaller
-from .tiles import blending_weights
+from .tiles import Box, blending_weights, size_of
 
 Prepare = Callable[[np.ndarray], Any]
-"""Makes the input channels, a float32 tensor (C, k, j, i), of a network from a tile [k, j, i] in HU."""
+"""Makes the input channels, a float32 tensor (C, k, j, i), of a network from a box [k, j, i] in HU."""
 
 LoadNetwork = Callable[[str, str], Any]
 """Gives the network for a device and a precision: a callable from a batch of inputs to a batch of outputs."""
@@ -24,18 +24,32 @@ LoadNetwork = Callable[[str, str], Any]
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The raw outputs of a network.
+    """The raw outputs of a network, not yet divided by the weights they were added with.
+
+    Memory is only taken where boxes lie.
 
     Parameters
     ----------
-    outputs : float32 array [head, k, j, i]; 0 where no tile lay.
-    covered : bool array [k, j, i], where a tile lay.
+    sums : float32 array [head, k, j, i], weighted sums; 0 where no box lay.
+    weights : float32 array [k, j, i], sums of the weights.
+    boxes : where the network has been.
     execution : how it was computed in the end.
     """
 
-    outputs: np.ndarray
-    covered: np.ndarray
+    sums: np.ndarray
+    weights: np.ndarray
+    boxes: tuple[Box, ...]
     execution: Execution
+
+    @property
+    def covered(self) -> np.ndarray:
+        """Where a box lay, bool [k, j, i]."""
+        return self.weights > 0.0
+
+    def blended(self, box: Box) -> np.ndarray:
+        """Return the outputs of all heads in a box, float32 [head, k, j, i]; 0 where no box lay."""
+        weights = self.weights[box]
+        return self.sums[(slice(None), *box)] / np.where(weights > 0.0, weights, 1.0)
 
 
 def predict_tiles(
@@ -43,63 +57,75 @@ def predict_tiles(
     execution: Execution,
     hu: np.ndarray,
     prepare: Prepare,
-    tiles: list[tuple[int, int, int]],
-    tile: tuple[int, ...],
+    boxes: Sequence[Box],
     report: StageReport,
     message: str,
+    before: Prediction | None = None,
 ) -> Prediction:
-    """Run a network on tiles and blend what it gives.
+    """Run a network on boxes of a volume and blend what it gives.
 
     Parameters
     ----------
     hu : float32 array [k, j, i].
-    tiles : first voxels (k, j, i) of each tile; all lie inside the array.
-    tile : size of the tiles along k, j, i.
+    boxes : all inside the array; those of one size that follow each other may share a pass.
+    before : outputs on the same array that these are added to, in place.
 
     Raises
     ------
-    ModelError : the memory is too small for even one tile on the CPU.
+    ModelError : the memory is too small for even one box on the CPU.
     """
     import torch
 
-    weights = torch.from_numpy(blending_weights(tile))
-    sums: Any = None
-    total: Any = None
+    sums, total = (None, None) if before is None else _on(execution, before.sums, before.weights)
+    weights: dict[tuple[int, ...], Any] = {}
     done = 0
+    measured = before is not None
     with torch.inference_mode():
-        while done < len(tiles):
-            report(done / len(tiles), message)
-            where = [
-                tuple(slice(a, a + n) for a, n in zip(t, tile, strict=True)) for t in tiles[done:][: execution.batch]
-            ]
+        while done < len(boxes):
+            report(done / len(boxes), message)
+            size = size_of(boxes[done])
+            where = [box for box in boxes[done : done + execution.batch] if size_of(box) == size]
             try:
-                before = _peak_memory(execution.device)
+                peak = _peak_memory(execution.device)
                 result = _forward(load, execution, [prepare(hu[box]) for box in where])
                 result = result.to(execution.sums_device, torch.float32)
                 if sums is None:
-                    sums = torch.zeros((result.shape[1], *hu.shape), device=execution.sums_device)
-                    total = torch.zeros(hu.shape, device=execution.sums_device)
-                result *= weights.to(result.device)
-                if done == 0:
-                    needed = _peak_memory(execution.device) - before
+                    # zeros of numpy take no memory before they are written to
+                    shape = (result.shape[1], *hu.shape)
+                    sums, total = _on(execution, np.zeros(shape, np.float32), np.zeros(hu.shape, np.float32))
+                if size not in weights:
+                    weights[size] = torch.from_numpy(blending_weights(size))
+                weight = weights[size].to(execution.sums_device)
+                result *= weight
+                if not measured:
+                    needed = _peak_memory(execution.device) - peak
                     execution = replace(execution, batch=batch_for(execution.device, needed))
+                    measured = True
             except Exception as error:
                 if not out_of_memory(error):
                     raise
                 execution = smaller(execution)
             else:
-                # in place: nothing is allocated from here on, so that no tile is added twice
+                # in place: nothing is allocated from here on, so that no box is added twice
                 for box, one in zip(where, result, strict=True):
                     sums[(slice(None), *box)] += one
-                    total[box] += weights.to(total.device)
+                    total[box] += weight
                 done += len(where)
                 continue
-            _forget_failed_pass(execution)
+            _forget_failed_pass()
             sums, total = (None if x is None else x.to(execution.sums_device) for x in (sums, total))
-        covered = total > 0
-        sums /= torch.where(covered, total, 1.0)
     report(1.0, message)
-    return Prediction(sums.cpu().numpy(), covered.cpu().numpy(), execution)
+    earlier = () if before is None else before.boxes
+    if sums is None:
+        raise ValueError("there is no box to run the network on")
+    return Prediction(sums.cpu().numpy(), total.cpu().numpy(), (*earlier, *boxes), execution)
+
+
+def _on(execution: Execution, *arrays: np.ndarray) -> tuple[Any, ...]:
+    """Return arrays as tensors where the sums are kept; on the CPU they are the same memory."""
+    import torch
+
+    return tuple(torch.from_numpy(array).to(execution.sums_device) for array in arrays)
 
 
 def _forward(load: LoadNetwork, execution: Execution, inputs: list[Any]) -> Any:
@@ -123,7 +149,7 @@ def _peak_memory(device: str) -> int:
     return int(peak)
 
 
-def _forget_failed_pass(execution: Execution) -> None:
+def _forget_failed_pass() -> None:
     """Give back what a failed pass holds on to."""
     import torch
 

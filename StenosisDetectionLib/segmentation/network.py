@@ -23,7 +23,7 @@ from .aorta import CONTRAST_HU, Aorta
 from .coarse import Coarse, coarse_pass
 from .execution import Execution, half_precision
 from .grid import RasGrid, resample_mask
-from .heads import BLOCK_VOXELS, head_maps, loader
+from .heads import BLOCK_VOXELS, head_maps, loader, update_head
 from .inference import Prediction, predict_tiles
 from .region import cropped
 from .seeds import ostium_candidates, root_shell, shell, with_ostia
@@ -33,8 +33,11 @@ from .tissue import normalized
 from .zone import fine_region, onward
 
 TILE_VOXELS = 96
-MARGIN_VOXELS = 12
-"""Size of the tiles of the fine network, and the part at each face that only gives context."""
+SMALLEST_TILE_VOXELS = 48
+"""Sides of the largest and the smallest tiles of the fine network."""
+
+MARGIN_VOXELS = 8
+"""The part at each face of a tile that only gives context, besides that of the zone around the vessels."""
 
 MOST_ROUNDS = 3
 """How often arteries may lead out of what the fine network has seen."""
@@ -160,36 +163,33 @@ def _predict(
 ) -> Prediction:
     """Return the outputs of the fine network in the zone, and wherever arteries lead out of it."""
     configuration, _ = read_header(weights)
-    tile = (_tile(configuration),) * 3
-    lumen = replace(configuration, heads=("lumen",))
-    index = configuration.heads.index("lumen")
+    tile, unit = _tile(configuration), max(configuration.divisor, BLOCK_VOXELS)
+    # what a network that normalizes by instances sees depends on how much it sees at once
+    smallest = tile if configuration.normalization == "instance" else min(SMALLEST_TILE_VOXELS, tile)
+    lumen = np.zeros(grid.voxels.shape, dtype=np.float16)
+    seen = np.zeros(zone.shape, dtype=bool)
     result: Prediction | None = None
     for number in range(1 + MOST_ROUNDS):
         start, end = (0.0, 0.85) if number == 0 else (0.8 + 0.05 * number, 0.85 + 0.05 * number)
-        part = predict_tiles(
+        boxes = cover(zone, BLOCK_VOXELS, (tile,) * 3, (MARGIN_VOXELS,) * 3, unit, (smallest,) * 3)
+        result = predict_tiles(
             loader(weights),
             execution if result is None else result.execution,
             grid.voxels,
             lambda hu: network_input(hu, aorta_hu, configuration),
-            cover(zone, BLOCK_VOXELS, tile, (MARGIN_VOXELS,) * 3),
-            tile,
+            boxes,
             part_of(report, start, end),
             "outlining the arteries",
+            result,
         )
-        result = part if result is None else _joined(result, part)
-        alone = replace(result, outputs=result.outputs[index : index + 1])
-        zone = onward(head_maps(alone, lumen)["lumen"], result.covered)
+        update_head(lumen, "lumen", result, configuration, boxes)
+        for box in boxes:
+            seen[tuple(slice(side.start // BLOCK_VOXELS, side.stop // BLOCK_VOXELS) for side in box)] = True
+        zone = onward(lumen, seen)
         if not zone.any():
             break
     assert result is not None
     return result
-
-
-def _joined(first: Prediction, second: Prediction) -> Prediction:
-    """Return the outputs of two passes; where both have been, the first counts."""
-    new = second.covered & ~first.covered
-    first.outputs[:, new] = second.outputs[:, new]
-    return replace(second, outputs=first.outputs, covered=first.covered | new)
 
 
 def _tile(configuration: NetworkConfiguration) -> int:

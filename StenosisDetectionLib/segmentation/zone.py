@@ -61,25 +61,21 @@ def fine_region(
     return (grid, zone) if zone.any() else None
 
 
-def onward(fraction: np.ndarray, covered: np.ndarray) -> np.ndarray:
+def onward(fraction: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Return the blocks to run on next: those not yet seen that lie near lumen which reaches the border of the seen.
 
     Parameters
     ----------
     fraction : lumen fraction [k, j, i] where the network has been; 0 elsewhere.
-    covered : bool array, where it has been.
+    seen : bool array of blocks, where it has been.
     """
     from scipy import ndimage
 
-    labels, count = ndimage.label(fraction > FOLLOWED_LEVEL, structure=np.ones((3, 3, 3)))
-    large = np.bincount(labels.ravel(), minlength=count + 1) >= _SMALLEST_PIECE
+    voxels = np.flatnonzero(fraction > FOLLOWED_LEVEL)
+    blocks = [index // BLOCK_VOXELS for index in np.unravel_index(voxels, fraction.shape)]
+    count = np.bincount(np.ravel_multi_index(blocks, seen.shape), minlength=seen.size).reshape(seen.shape)
+    labels, pieces = ndimage.label(count, structure=np.ones((3, 3, 3)))
+    large = np.bincount(labels.ravel(), count.ravel(), minlength=pieces + 1) >= _SMALLEST_PIECE
     large[0] = False
-    lumen = _blocks(large[labels]).any(axis=(1, 3, 5))
-    unseen = ~_blocks(covered).all(axis=(1, 3, 5))
-    ahead = ndimage.binary_dilation(lumen, iterations=_NEAR_BLOCKS) & unseen
-    return ndimage.binary_dilation(ahead, iterations=_ONWARD_BLOCKS) & unseen if ahead.any() else ahead
-
-
-def _blocks(mask: np.ndarray) -> np.ndarray:
-    k, j, i = (n // BLOCK_VOXELS for n in mask.shape)
-    return mask.reshape(k, BLOCK_VOXELS, j, BLOCK_VOXELS, i, BLOCK_VOXELS)
+    ahead = ndimage.binary_dilation(large[labels], iterations=_NEAR_BLOCKS) & ~seen
+    return ndimage.binary_dilation(ahead, iterations=_ONWARD_BLOCKS) & ~seen if ahead.any() else ahead

@@ -71,7 +71,8 @@ def behind_bifurcation(before: float, side: float, law: str, generator: np.rando
     elif law == "murray":
         after = max(before**3 - side**3, 0.1) ** (1 / 3)
     elif law == "huo-kassab":
-        after = max(before ** (7 / 3) - side ** (7 / 3), 0.1) ** (3 / 7)
+        # along a long thin vessel the taper can reach zero before `SMALLEST_MM` ends it
+        after = max(max(before, 0.0) ** (7 / 3) - max(side, 0.0) ** (7 / 3), 0.1) ** (3 / 7)
     else:
         after = before * float(generator.uniform(0.84, 0.97))
     return float(np.clip(after, 0.78 * before, 0.98 * before))
