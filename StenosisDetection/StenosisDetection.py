@@ -251,7 +251,7 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
     ) -> dict[str, object]:
         """Measure a volume with a given segmentation, for example after correcting it; return the nodes by role."""
         if segmentationNode is None:
-            raise InputError("no segmentation was given: choose the segmentation of the coronary lumen")
+            raise InputError(_("no segmentation was given: choose the segmentation of the coronary lumen"))
         return self.process(volumeNode, segmentationNode, options, progress)
 
     def runBatch(
@@ -294,7 +294,7 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         if segmentationNode is None:
             return volume, None
         if segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
-            raise InputError("volume and segmentation are under different transforms: put both under the same one")
+            raise InputError(_("volume and segmentation are under different transforms: put both under the same one"))
         return volume, self.labelMapFromSegmentation(segmentationNode)
 
     def volumeFromNode(self, volumeNode: vtkMRMLScalarVolumeNode) -> CTVolume:

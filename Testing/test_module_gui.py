@@ -208,7 +208,9 @@ def _luminance(color):
 
 def test_cad_rads_line_says_who_stands_for_it():
     study = small_study()
-    assert texts.cad_rads_line(study) == ("CAD-RADS 3/N (software-suggested, unreviewed): Moderate stenosis (50-69 %)")
+    assert texts.cad_rads_line(study) == (
+        "CAD-RADS 3/P2/N (software-suggested, unreviewed): Moderate stenosis (50-69 %)"
+    )
     signed = dataclasses.replace(
         study, patient=dataclasses.replace(study.patient, reviewed=("A. Reader", "2026-01-02"))
     )

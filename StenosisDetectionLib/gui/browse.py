@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..i18n import tr as _
 from ..lumen.measure import NORMAL_WALL_MM
 from ..study import LumenProfile, ReferenceProfile, StudyResult, Vessel
 from ..writing.wording import number
+from .vocabulary import sentence
 
 GOALS = ("stenosis", "diameter", "area", "start", "end")
 """Places on a vessel that can be gone to: largest stenosis, smallest diameter, smallest area, its ends."""
@@ -126,18 +128,20 @@ class VesselPath:
         profile = self.profile
         stenosis = float(self.stenosis_percent()[index])
         quality = profile.quality[index]
-        parts = [
-            f"{self.vessel.name} {float(self.vessel.distance_mm[index]):.2f} mm",
-            f"lumen {number(float(profile.diameter_mm[index]), 2)} mm "
-            f"({number(float(profile.minimum_diameter_mm[index]), 2)}–"
-            f"{number(float(profile.maximum_diameter_mm[index]), 2)}), "
-            f"{number(float(profile.area_mm2[index]), 2)} mm²",
-            f"reference {number(float(self.reference.diameter_mm[index]), 2)} mm",
-            f"stenosis {number(stenosis, 0)} %",
-        ]
-        if quality != "ok":
-            parts.append(quality.replace("_", " "))
-        return ", ".join(parts)
+        text = _(
+            "{vessel} {distance} mm, lumen {diameter} mm ({smallest}–{largest}), {area} mm², "
+            "reference {reference} mm, stenosis {stenosis} %"
+        ).format(
+            vessel=self.vessel.name,
+            distance=f"{float(self.vessel.distance_mm[index]):.2f}",
+            diameter=number(float(profile.diameter_mm[index]), 2),
+            smallest=number(float(profile.minimum_diameter_mm[index]), 2),
+            largest=number(float(profile.maximum_diameter_mm[index]), 2),
+            area=number(float(profile.area_mm2[index]), 2),
+            reference=number(float(self.reference.diameter_mm[index]), 2),
+            stenosis=number(stenosis, 0),
+        )
+        return text if quality == "ok" else f"{text}, {sentence(quality.replace('_', ' '))}"
 
     def _ring(self, index: int, radii: np.ndarray) -> np.ndarray | None:
         center = self.profile.contour_center_ras[index]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..i18n import tr as _
 from ..scene import marker_nodes
 from ..study import Lesion
 from .markers import MarkerWatch
@@ -63,7 +64,6 @@ class CorrectView:
 
     def refresh(self) -> None:
         """Show the chosen lesion and the vessel that is looked at."""
-        from slicer.i18n import tr as _
 
         lesion, place = self._lesion(), self._place()
         self._ui.chosenLesionLabel.text = (

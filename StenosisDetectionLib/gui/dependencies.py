@@ -4,17 +4,14 @@ import importlib.util
 from pathlib import Path
 
 from ..errors import InputError
+from ..i18n import tr as _
 from .environment import TORCH_REQUIREMENT, missing_requirements
-
-TORCH_MISSING = (
-    "PyTorch is missing: install the PyTorch extension in the Extensions Manager, restart Slicer and try again"
-)
 
 
 def require_torch() -> None:
     """Raise InputError, which says what to do, when PyTorch is not installed; installs nothing."""
     if importlib.util.find_spec("torch") is None:
-        raise InputError(TORCH_MISSING)
+        raise _torch_missing()
 
 
 def install_torch() -> None:
@@ -24,11 +21,13 @@ def install_torch() -> None:
     if importlib.util.find_spec("torch") is not None:
         return
     if importlib.util.find_spec("PyTorchUtils") is None or slicer.app.testingEnabled():
-        raise InputError(TORCH_MISSING)
+        raise _torch_missing()
     from PyTorchUtils import PyTorchUtilsLogic
 
     if PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT) is None:
-        raise InputError("PyTorch was not installed: press Install PyTorch and accept, or use the module PyTorch Utils")
+        raise InputError(
+            _("PyTorch was not installed: press Install PyTorch and accept, or use the module PyTorch Utils")
+        )
 
 
 def missing_packages(requirements: Path) -> tuple[str, ...]:
@@ -45,3 +44,9 @@ def install_packages(requirements: Path) -> None:
     import slicer.packaging
 
     slicer.packaging.pip_ensure(slicer.packaging.load_requirements(requirements), requester="StenosisDetection")
+
+
+def _torch_missing() -> InputError:
+    return InputError(
+        _("PyTorch is missing: install the PyTorch extension in the Extensions Manager, restart Slicer and try again")
+    )

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..i18n import tr as _
+
 TORCH_REQUIREMENT = ">=2.4"
 _LOW_GPU_MEMORY_GB, _LOW_MEMORY_GB = 4.0, 4.0
 
@@ -52,24 +54,31 @@ def environment_lines(environment: Environment) -> tuple[str, ...]:
     """Return the state of this computer, one line per fact, with what to do where something is missing."""
     lines = []
     if environment.torch_version is None:
-        lines.append("PyTorch: missing – press Install PyTorch")
+        lines.append(_("PyTorch: missing – press Install PyTorch"))
     else:
-        lines.append(f"PyTorch: {environment.torch_version}")
+        lines.append(_("PyTorch: {version}").format(version=environment.torch_version))
     if environment.devices is not None:
         gpus = [device for device in environment.devices if not device.startswith("cpu")]
-        memory = "" if environment.gpu_free_gb is None else f", {environment.gpu_free_gb:.1f} GB free"
-        lines.append(f"GPU: {'; '.join(gpus)}{memory}" if gpus else "GPU: none, the processor computes")
+        if not gpus:
+            lines.append(_("GPU: none, the processor computes"))
+        elif environment.gpu_free_gb is None:
+            lines.append(_("GPU: {names}").format(names="; ".join(gpus)))
+        else:
+            free = f"{environment.gpu_free_gb:.1f}"
+            lines.append(_("GPU: {names}, {free} GB free").format(names="; ".join(gpus), free=free))
         if environment.gpu_free_gb is not None and environment.gpu_free_gb < _LOW_GPU_MEMORY_GB:
-            lines.append("Little GPU memory is free: the analysis will work in smaller pieces, or choose cpu")
+            lines.append(_("Little GPU memory is free: the analysis will work in smaller pieces, or choose cpu"))
     elif environment.torch_version is not None:
-        lines.append("GPU: not looked for yet – press Check this computer")
+        lines.append(_("GPU: not looked for yet – press Check this computer"))
     if environment.memory_free_gb is not None:
         low = environment.memory_free_gb < _LOW_MEMORY_GB
-        lines.append(f"Memory: {environment.memory_free_gb:.1f} GB free" + (": close other programs" if low else ""))
+        text = _("Memory: {free} GB free: close other programs") if low else _("Memory: {free} GB free")
+        lines.append(text.format(free=f"{environment.memory_free_gb:.1f}"))
     if environment.missing_packages:
-        lines.append(f"Packages: {', '.join(environment.missing_packages)} missing – press Install packages")
+        missing = ", ".join(environment.missing_packages)
+        lines.append(_("Packages: {names} missing – press Install packages").format(names=missing))
     else:
-        lines.append("Packages: complete")
+        lines.append(_("Packages: complete"))
     return tuple(lines)
 
 
@@ -80,7 +89,7 @@ def torch_version() -> str | None:
     try:
         return importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
-        return "of unknown version"
+        return _("of unknown version")
 
 
 def missing_requirements(requirements: list[str], check: Callable[[str], bool]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ go into the session.
 from collections.abc import Callable
 from typing import Any
 
+from ..i18n import tr as _
 from .review import ACCEPTED, REJECTED, UNDECIDED
 from .session import Session
 from .tables import choose_row, chosen_name, fill_table
@@ -54,7 +55,6 @@ class FindingsView:
 
     def refresh(self) -> None:
         """Show the study and the review of the session; the chosen lesion stays chosen."""
-        from slicer.i18n import tr as _
 
         study, counted = self._session.study, self._session.counted
         chosen = self.chosen

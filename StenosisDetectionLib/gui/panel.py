@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..i18n import tr as _
 from ..options import AnalysisOptions
 from .choices_view import ChoicesView
 from .correct_view import CorrectView
@@ -133,7 +134,6 @@ class Panel:
 
     def update_buttons(self) -> None:
         """Enable what can be used now, and say why not what cannot."""
-        from slicer.i18n import tr as _
 
         running = self.run.running
         ready = self.parameters is not None and self.parameters.inputVolume is not None
@@ -157,7 +157,6 @@ class Panel:
 
     def apply(self, _checked: bool = False) -> None:
         """Read the nodes and start the analysis in the background."""
-        from slicer.i18n import tr as _
 
         self.run.clear()
         try:
@@ -182,7 +181,6 @@ class Panel:
 
     def stop(self) -> None:
         """Cancel running work and wait until it has stopped."""
-        from slicer.i18n import tr as _
 
         if self.run.stop():
             self.run.hide_progress()
@@ -207,7 +205,6 @@ class Panel:
     def _analyzed(self, study: Any, volume_node: Any, segmentation_node: Any) -> None:
         """Write the nodes of the result, all or none, and show the worst lesion."""
         import slicer
-        from slicer.i18n import tr as _
 
         nodes = [node for node in (volume_node, segmentation_node) if node is not None]
         if not all(slicer.mrmlScene.IsNodePresent(node) for node in nodes):
@@ -233,8 +230,6 @@ class Panel:
         self.choices.refresh()  # PyTorch is loaded now and knows the devices
 
     def _download_model(self, name: str) -> None:
-        from slicer.i18n import tr as _
-
         from ..models.download import download_model
         from ..models.registry import find_entry
         from ..progress import stage_report
@@ -258,7 +253,6 @@ class Panel:
 
     def guard(self, step: Callable[[], None]) -> None:
         """Run a step of the review and show its error, if it has one."""
-        from slicer.i18n import tr as _
 
         if self.run.running:
             self.run.show_status(_("Wait until the analysis has ended, or cancel it."))
@@ -309,7 +303,6 @@ class Panel:
 
     def _correct(self, make_work: Callable[[], Callable[[Any], Any]], take: Callable[[Any], None]) -> None:
         """Measure again in the background what a reader corrected."""
-        from slicer.i18n import tr as _
 
         self.run.clear()
         try:

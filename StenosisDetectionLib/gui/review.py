@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ..errors import InputError
+from ..i18n import tr as _
 from ..scene.record import plain, restored
 from ..study import Lesion, Plaque
+from .vocabulary import word
 
 FORMAT = "stenosis-detection/review/1"
 UNDECIDED, ACCEPTED, REJECTED = "", "accepted", "rejected"
@@ -60,7 +62,8 @@ class Event:
     def line(self) -> str:
         """The step in one line for people."""
         change = f": {self.before} → {self.after}" if self.before else (f": {self.after}" if self.after else "")
-        return f"{self.at[:16].replace('T', ' ')}  {self.by}  {self.action} {self.subject}{change}".rstrip()
+        what = f"{word(self.action)} {word(self.subject)}{change}"
+        return f"{self.at[:16].replace('T', ' ')}  {word(self.by)}  {what}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def signed(review: Review, by: str, at: str) -> Review:
     InputError : no name was given.
     """
     if not by.strip():
-        raise InputError("a signature needs a name: enter your name or initials as reader first")
+        raise InputError(_("a signature needs a name: enter your name or initials as reader first"))
     event = Event(at, by, "signed", "the study")
     return replace(review, events=(*review.events, event), signed=(by, at))
 
@@ -155,22 +158,35 @@ def review_of_text(text: str) -> Review:
             raise KeyError("format")
         review = restored(content["review"], types)
     except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise InputError("the review in this scene cannot be read: it was made by another version") from error
+        raise _unreadable() from error
     if not isinstance(review, Review):
-        raise InputError("the review in this scene cannot be read: it was made by another version")
+        raise _unreadable()
     return review
 
 
 def review_line(review: Review, lesion_ids: tuple[str, ...]) -> str:
     """Return how far the review is, in one line."""
     if review.signed is not None:
-        return f"Signed by {review.signed[0]}, {review.signed[1][:16].replace('T', ' ')} UTC."
+        at = review.signed[1][:16].replace("T", " ")
+        return _("Signed by {name}, {time} UTC.").format(name=review.signed[0], time=at)
     states = [review.opinion(name).state for name in lesion_ids]
     if not states:
-        return "Not signed; no lesions to decide on."
-    open_ones = states.count(UNDECIDED)
-    done = f"{states.count(ACCEPTED)} accepted, {states.count(REJECTED)} rejected, {open_ones} open"
-    return f"Not signed: of {len(states)} lesion{'' if len(states) == 1 else 's'} {done}."
+        return _("Not signed; no lesions to decide on.")
+    text = (
+        _("Not signed: of {count} lesion {accepted} accepted, {rejected} rejected, {open} open.")
+        if len(states) == 1
+        else _("Not signed: of {count} lesions {accepted} accepted, {rejected} rejected, {open} open.")
+    )
+    return text.format(
+        count=len(states),
+        accepted=states.count(ACCEPTED),
+        rejected=states.count(REJECTED),
+        open=states.count(UNDECIDED),
+    )
+
+
+def _unreadable() -> InputError:
+    return InputError(_("the review in this scene cannot be read: it was made by another version"))
 
 
 def _with(review: Review, lesion_id: str, opinion: Opinion, event: Event) -> Review:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..i18n import tr as _
 from ..progress import ProgressCallback, stage_report
 from .review import review_line
 from .run_view import RunView
@@ -69,7 +70,6 @@ class ReviewView:
 
     def _open_report(self) -> None:
         import slicer
-        from slicer.i18n import tr as _
 
         from ..writing.page import report_page
 
@@ -90,7 +90,6 @@ class ReviewView:
 
     def _report_made(self, path: Path) -> None:
         import qt
-        from slicer.i18n import tr as _
 
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))
         self._run.show_status(_("The report was opened in the browser."))
@@ -98,15 +97,12 @@ class ReviewView:
     def _on_export(self, _checked: bool = False) -> None:
         import qt
         import slicer
-        from slicer.i18n import tr as _
 
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the results"))
         if folder:
             self._guard(lambda: self._export(str(folder)))
 
     def _export(self, folder: str) -> None:
-        from slicer.i18n import tr as _
-
         from ..writing import write_case
 
         study = self._session.counted

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import Cancelled, StenosisDetectionError, error_line
+from ..i18n import tr as _
 from ..progress import ProgressCallback
 from .texts import elapsed_text, time_text
+from .vocabulary import sentence, word
 from .worker import YIELD_SECONDS, Worker
 
 LONGEST_WAIT_S = 60.0
@@ -61,7 +63,6 @@ class RunView:
         on_result : told the result, on the main thread.
         cancelled_line : what to say when the user cancelled.
         """
-        from slicer.i18n import tr as _
 
         self._on_result, self._cancelled_line = on_result, cancelled_line
         self._stage = ""
@@ -83,7 +84,6 @@ class RunView:
 
     def cancel(self) -> None:
         """Ask the work to stop and return at once; a line tells when it has."""
-        from slicer.i18n import tr as _
 
         if self._worker is not None:
             self._worker.cancel()
@@ -155,10 +155,11 @@ class RunView:
         if progress is None or worker.cancel_requested:
             return
         self._ui.progressBar.value = round(100 * progress.fraction)
-        self._ui.stageLabel.text = f"{progress.stage}: {progress.message}" if progress.message else progress.stage
+        stage = word(progress.stage)
+        self._ui.stageLabel.text = f"{stage}: {sentence(progress.message)}" if progress.message else stage
         if progress.stage != self._stage:
             self._stage = progress.stage
-            self._add_detail(f"{elapsed}  {progress.stage}")
+            self._add_detail(f"{elapsed}  {stage}")
 
     def _add_detail(self, text: str) -> None:
         self._ui.detailsText.appendPlainText(text)

@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from ..i18n import tr as _
 from .demo import demo_volume
 
 
 def register_sample_data() -> None:
     """Offer the demo study in the Sample Data module; call it when Slicer has started."""
     import SampleData
-    from slicer.i18n import tr as _
 
     if hasattr(SampleData.SampleDataLogic, "registerCustomSampleDataCategory"):
         SampleData.SampleDataLogic.registerCustomSampleDataCategory("StenosisDetection", title=_("Stenosis Detection"))
@@ -29,7 +29,6 @@ def add_demo_volume() -> Any:
     """
     import qt
     import slicer
-    from slicer.i18n import tr as _
 
     dialog = slicer.util.createProgressDialog(
         labelText=_("Computing a synthetic CT angiography"),

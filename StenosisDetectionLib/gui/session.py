@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..i18n import tr as _
 from ..progress import ProgressCallback
 from ..study import LabelMap, Lesion, StudyResult
 from . import review as steps
@@ -262,7 +263,7 @@ class Session:
 
     def _known(self) -> StudyResult:
         if self.study is None:
-            raise InputError("there is no result to review: press Apply first")
+            raise InputError(_("there is no result to review: press Apply first"))
         return self.study
 
     def _found(self) -> StudyResult:
@@ -276,7 +277,7 @@ class Session:
 
     def _step(self, review: Review, found: StudyResult | None = None) -> None:
         if self.found is None:
-            raise InputError("there is no result to review: press Apply first")
+            raise InputError(_("there is no result to review: press Apply first"))
         found_before, step = self._found(), review.events[-1]
         self._past.append(_State(found_before, self.review, f"{step.action} {step.subject}"))
         del self._past[:-MOST_UNDO]
@@ -335,7 +336,8 @@ class Session:
 
     def _counts(self, study: StudyResult) -> tuple[str, str]:
         before = len(self.counted.lesions) if self.counted is not None else 0
-        return f"{before} lesions", f"{len(study.lesions)} lesions"
+        text = _("{count} lesions")
+        return text.format(count=before), text.format(count=len(study.lesions))
 
 
 def _percent(lesion: Lesion) -> str:

@@ -6,7 +6,9 @@ reader of DICOM folders looks for.
 
 from dataclasses import dataclass
 
+from ..i18n import tr as _
 from ..reading.dicom_choice import CARDIAC_WORDS, CONTRAST_WORDS, PLAIN_WORDS, TIMING_WORDS
+from .vocabulary import word
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Suggestion:
     @property
     def line(self) -> str:
         """The suggestion in one line."""
-        return f"Suggested: {self.name} ({', '.join(self.reasons)})"
+        return _("Suggested: {name} ({reasons})").format(name=self.name, reasons=", ".join(self.reasons))
 
 
 _MINIMUM_SLICES, _MANY_SLICES = 16, 100
@@ -57,18 +59,20 @@ def _judge(volume: VolumeFacts) -> tuple[int, tuple[str, ...]]:
     field = volume.size_ijk[0] * volume.spacing_mm[0]
     judged = (
         (2, "CT", volume.modality == "CT"),
-        (4, "contrast agent by its name", _has(name, CONTRAST_WORDS)),
-        (3, "cardiac by its name", _has(name, CARDIAC_WORDS)),
-        (2, f"{slices} slices", slices >= _MANY_SLICES),
+        (4, word("contrast agent by its name"), _has(name, CONTRAST_WORDS)),
+        (3, word("cardiac by its name"), _has(name, CARDIAC_WORDS)),
+        (2, _("{count} slices").format(count=slices), slices >= _MANY_SLICES),
         (1, "", thickness <= 1.0),
-        (1, f"{thickness:.2g} mm apart", thickness <= 0.6),
-        (2, "cardiac field of view", _HEART_MM[0] <= field <= _HEART_MM[1]),
+        (1, _("{distance} mm apart").format(distance=f"{thickness:.2g}"), thickness <= 0.6),
+        (2, word("cardiac field of view"), _HEART_MM[0] <= field <= _HEART_MM[1]),
         (-6, "", _has(name, PLAIN_WORDS)),
         (-6, "", _has(name, TIMING_WORDS)),
         (1, "", True),
     )
     met = [(points, reason) for points, reason, holds in judged if holds]
-    return sum(points for points, _ in met), tuple(reason for _, reason in met if reason) or ("the only candidate",)
+    return sum(points for points, _ in met), tuple(reason for _, reason in met if reason) or (
+        word("the only candidate"),
+    )
 
 
 def _has(name: str, words: tuple[str, ...]) -> bool:

@@ -8,16 +8,23 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..i18n import tr as _
 from ..rows import vessel_rows
 from ..study import Lesion, StudyResult
-from ..writing.wording import flag_words, interval_percent, probability, segment_words, stenosis_percent, study_notes
+from ..writing.wording import (
+    cad_rads_words,
+    flag_words,
+    interval_percent,
+    probability,
+    segment_words,
+    stenosis_percent,
+    study_notes,
+)
 from .review import ACCEPTED, REJECTED, Opinion, Review
+from .vocabulary import sentence, word
 
 if TYPE_CHECKING:
     from ..segmentation.models import RegisteredModel
-
-UNREVIEWED = "software-suggested, unreviewed"
-"""Stands beside every CAD-RADS category that no reader has signed."""
 
 GRADE_COLUMN, STENOSIS_COLUMN, REVIEW_COLUMN = 1, 2, 4
 """Which cells of a lesion row hold the grade, the diameter stenosis and the decision."""
@@ -90,11 +97,11 @@ def vessel_table_rows(study: StudyResult) -> tuple[VesselRow, ...]:
             _rounded(row["length_mm"], 0),
             float(row["lesions"] or 0),
             float(stenosis_percent(float(percent))) if percent is not None else None,
-            str(row["grade"]),
+            word(str(row["grade"])),
             _rounded(row["minimal_lumen_diameter_mm"], 2),
             _rounded(row["measured_percent"], 0),
         )
-        flags = "".join(f"; {flag_words(flag)}" for flag in str(row["flags"]).split())
+        flags = "".join(f"; {sentence(flag_words(flag))}" for flag in str(row["flags"]).split())
         rows.append(VesselRow(name, str(row["grade"]), cells, f"{row['full_name']}{flags}"))
     return tuple(rows)
 
@@ -103,19 +110,24 @@ def cad_rads_line(study: StudyResult) -> str:
     """Return the CAD-RADS category with its meaning and who stands for it; it never passes for a reader's finding."""
     patient = study.patient
     if patient.cad_rads is None:
-        return patient.cad_rads_text
-    by = f"reviewed by {patient.reviewed[0]}, {patient.reviewed[1]}" if patient.reviewed else UNREVIEWED
-    category = "/".join((patient.cad_rads, *patient.modifiers))
-    return f"CAD-RADS {category} ({by}): {patient.cad_rads_text}"
+        return sentence(patient.cad_rads_text)
+    by = (
+        _("reviewed by {name}, {time}").format(name=patient.reviewed[0], time=patient.reviewed[1])
+        if patient.reviewed
+        else _("software-suggested, unreviewed")
+    )
+    text = word(patient.cad_rads_text)
+    return _("CAD-RADS {category} ({by}): {text}").format(category=cad_rads_words(patient), by=by, text=text)
 
 
 def summary_line(study: StudyResult) -> str:
     """Return what was found, on what and in how many seconds, in one line."""
-    vessels, lesions = len(study.tree.vessels), len(study.lesions)
-    model = study.segmentation.model.name
-    return (
-        f"{_counted(lesions, 'lesion')} on {_counted(vessels, 'vessel')} "
-        f"({model}, {study.device}, {study.timing_s.get('total', 0.0):.0f} s)"
+    return _("{lesions} on {vessels} ({model}, {device}, {seconds} s)").format(
+        lesions=_counted(len(study.lesions), _("{count} lesion"), _("{count} lesions")),
+        vessels=_counted(len(study.tree.vessels), _("{count} vessel"), _("{count} vessels")),
+        model=study.segmentation.model.name,
+        device=study.device,
+        seconds=f"{study.timing_s.get('total', 0.0):.0f}",
     )
 
 
@@ -127,17 +139,18 @@ def worst_lesion(study: StudyResult) -> str | None:
 
 def warning_lines(study: StudyResult) -> tuple[str, ...]:
     """Return what limits the study, each warning once."""
-    return tuple(dict.fromkeys((*study.volume.warnings, *study.quality.warnings, *study_notes(study))))
+    lines = dict.fromkeys((*study.volume.warnings, *study.quality.warnings, *study_notes(study)))
+    return tuple(sentence(line) for line in lines)
 
 
 def model_text(model: "RegisteredModel") -> str:
     """Return what a model is, under which license, and what it lacks on this computer."""
-    text = model.description
+    sentences = [sentence(model.description)]
     if model.license:
-        text += f" License of its weights: {model.license}."
+        sentences.append(_("License of its weights: {license}.").format(license=model.license))
     if not model.installed:
-        text += " It is not on this computer yet."
-    return text
+        sentences.append(_("It is not on this computer yet."))
+    return " ".join(sentences)
 
 
 def elapsed_text(seconds: float) -> str:
@@ -154,7 +167,7 @@ def time_text(elapsed_s: float, fraction: float) -> str:
         return text
     left = elapsed_s * (1.0 - fraction) / fraction
     # In steps of 5 s: the guess is no better than that, and a number that flickers cannot be read.
-    return f"{text}, about {elapsed_text(5.0 * math.ceil(left / 5.0))} left"
+    return _("{elapsed}, about {left} left").format(elapsed=text, left=elapsed_text(5.0 * math.ceil(left / 5.0)))
 
 
 def moved_line(before: Lesion, now: Lesion) -> str:
@@ -163,32 +176,45 @@ def moved_line(before: Lesion, now: Lesion) -> str:
     words = f"{stenosis_percent(now.diameter_stenosis_percent)} % ({low:.0f}–{high:.0f})"
     if before != now:
         words = f"{stenosis_percent(before.diameter_stenosis_percent)} % → {words}"
-    diameters = f"{now.minimal_lumen_diameter_mm:.2f} of {now.reference_diameter_mm:.2f} mm"
-    return f"{now.id} {segment_words(now.segment)}: {words}, {now.grade}, {diameters}, {now.length_mm:.1f} mm long"
+    return _("{id} {segment}: {stenosis}, {grade}, {diameter} of {reference} mm, {length} mm long").format(
+        id=now.id,
+        segment=segment_words(now.segment),
+        stenosis=words,
+        grade=word(now.grade),
+        diameter=f"{now.minimal_lumen_diameter_mm:.2f}",
+        reference=f"{now.reference_diameter_mm:.2f}",
+        length=f"{now.length_mm:.1f}",
+    )
 
 
 def lesion_row(lesion: Lesion, opinion: Opinion) -> LesionRow:
     """Return the row of one lesion."""
     percent = lesion.diameter_stenosis_percent
-    mark = _MARKS.get(opinion.state, "open")
+    mark = _MARKS.get(opinion.state, _("open"))
     cells = (
         segment_words(lesion.segment),
-        lesion.grade,
+        word(lesion.grade),
         float(stenosis_percent(percent)) if math.isfinite(percent) else None,
         interval_percent(lesion.diameter_stenosis_interval_90),
-        f"{mark} edited" if opinion.edited else mark,
+        _("{mark} edited").format(mark=mark) if opinion.edited else mark,
         _rounded(lesion.minimal_lumen_diameter_mm, 2),
         _rounded(lesion.reference_diameter_mm, 2),
         _rounded(lesion.length_mm, 1),
-        lesion.plaque.type,
-        "; ".join(flag_words(flag) for flag in lesion.flags),
+        word(lesion.plaque.type),
+        "; ".join(sentence(flag_words(flag)) for flag in lesion.flags),
         opinion.comment,
     )
-    tool_tip = (
-        f"{lesion.id}: throat {lesion.throat_mm:.1f} mm along {lesion.vessel}, "
-        f"area stenosis {lesion.area_stenosis_percent:.0f} %, "
-        f"{probability(lesion.probability_50)} % likely to be 50 % or more, "
-        f"{probability(lesion.probability_70)} % likely to be 70 % or more, plaque {lesion.plaque.type}"
+    tool_tip = _(
+        "{id}: throat {distance} mm along {vessel}, area stenosis {area} %, {half} % likely to be 50 % or more, "
+        "{severe} % likely to be 70 % or more, plaque {plaque}"
+    ).format(
+        id=lesion.id,
+        distance=f"{lesion.throat_mm:.1f}",
+        vessel=lesion.vessel,
+        area=f"{lesion.area_stenosis_percent:.0f}",
+        half=probability(lesion.probability_50),
+        severe=probability(lesion.probability_70),
+        plaque=word(lesion.plaque.type),
     )
     return LesionRow(lesion.id, lesion.grade, cells, tool_tip, opinion.state != REJECTED)
 
@@ -198,5 +224,5 @@ def _rounded(value: object, decimals: int) -> float | None:
     return round(number, decimals) if math.isfinite(number) else None
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _counted(number: int, one: str, several: str) -> str:
+    return (one if number == 1 else several).format(count=number)

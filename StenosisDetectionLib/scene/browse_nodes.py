@@ -12,6 +12,7 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from ..i18n import tr as _
 from .curves import LESION_COLOR
 from .review_views import CROSS_SECTION, THREE_D_VIEW, view_node
 from .review_views import REFORMATION as REFORMATION_VIEW
@@ -176,9 +177,9 @@ def show_chart_of(scene: Any, vessel: str, columns: Mapping[str, np.ndarray], th
     series.SetLineStyle(series.LineStyleNone)
     series.SetMarkerStyle(series.MarkerStyleDiamond)
     series.SetMarkerSize(11.0)
-    chart.SetTitle(f"{vessel}: lumen and healthy diameter")
-    chart.SetXAxisTitle("Distance along the vessel (mm)")
-    chart.SetYAxisTitle("Diameter (mm)")
+    chart.SetTitle(_("{vessel}: lumen and healthy diameter").format(vessel=vessel))
+    chart.SetXAxisTitle(_("Distance along the vessel (mm)"))
+    chart.SetYAxisTitle(_("Diameter (mm)"))
     chart.SetLegendVisibility(False)
     chart.EndModify(before)
     return chart

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..i18n import tr as _
 from ..study import StudyResult
 from .application import slicer_package
 from .curves import LESION_COLOR
@@ -40,9 +41,9 @@ def add_chart_nodes(
         marks.SetMarkerSize(12.0)
         series.append(marks)
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", name)
-    chart.SetTitle("Lumen and reference diameter")
-    chart.SetXAxisTitle("Distance along the vessel (mm)")
-    chart.SetYAxisTitle("Diameter (mm)")
+    chart.SetTitle(_("Lumen and reference diameter"))
+    chart.SetXAxisTitle(_("Distance along the vessel (mm)"))
+    chart.SetYAxisTitle(_("Diameter (mm)"))
     chart.SetLegendVisibility(True)
     for node in series:
         chart.AddAndObservePlotSeriesNodeID(node.GetID())

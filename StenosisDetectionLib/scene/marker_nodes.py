@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 import vtk
 
+from ..i18n import tr as _
 from .browse_nodes import add_hidden, find
 from .curves import LESION_COLOR
 from .terminology import label_color
 
 LESION_MARKERS, COURSE = "lesion markers", "course"
-MARKER_NAMES = ("proximal", "throat", "distal")
 COURSE_SPACING_MM = 5.0
 """Distance between the points of a centerline that a reader is given to drag."""
 
 
 def show_lesion_markers(scene: Any, positions: np.ndarray, transform_id: str | None) -> Any:
-    """Show three markers (3, 3) in the order of `MARKER_NAMES` and return their node."""
+    """Show the proximal, throat and distal marker (3, 3) and return their node."""
     node = find(scene, LESION_MARKERS)
     if node is None:
         node = add_hidden(scene, "vtkMRMLMarkupsFiducialNode", LESION_MARKERS)
         _prepare_display(node, LESION_COLOR, 3.0)
-    _set_points(node, positions, MARKER_NAMES)
+    _set_points(node, positions, (_("proximal"), _("throat"), _("distal")))
     node.SetAndObserveTransformNodeID(transform_id)
     return node
 

@@ -52,7 +52,11 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 def python_modules():
     """Return Slicer's own Python modules by name."""
     members = {
-        "slicer.i18n": {"tr": lambda text: text, "translate": lambda _context, text: text},
+        "slicer.i18n": {
+            "tr": lambda text: text,
+            "translate": lambda _context, text: text,
+            "getContext": lambda path: Path(path).stem,
+        },
         "slicer.ScriptedLoadableModule": {
             cls.__name__: cls
             for cls in (

@@ -1,0 +1,77 @@
+"""The fixed words of a result in the language of the application.
+
+In: words of the library, which are the same in every report. Out: what the panel shows. Here they stand once more so
+that translators find them; `Testing/test_translation.py` compares them with the tables of the library.
+"""
+
+import functools
+
+from ..i18n import tr as _
+from ..i18n import translate
+
+FLAGS_CONTEXT = "StenosisDetectionLib.wording"
+"""Context of sentences about flags, which stand in one table of the library and are translated as they are."""
+
+
+def word(text: str) -> str:
+    """Return a word in the language of the application; one that is not known stays as it is."""
+    return _words().get(text, text)
+
+
+def sentence(text: str) -> str:
+    """Return a sentence of the library about a flag or a limit in the language of the application."""
+    return translate(FLAGS_CONTEXT, text)
+
+
+@functools.cache
+def _words() -> dict[str, str]:
+    return {
+        "none": _("none"),
+        "minimal": _("minimal"),
+        "mild": _("mild"),
+        "moderate": _("moderate"),
+        "severe": _("severe"),
+        "occluded": _("occluded"),
+        "calcified": _("calcified"),
+        "noncalcified": _("noncalcified"),
+        "mixed": _("mixed"),
+        "unknown": _("unknown"),
+        "aorta": _("aorta"),
+        "segmentation": _("segmentation"),
+        "centerline": _("centerline"),
+        "lumen": _("lumen"),
+        "stenosis": _("stenosis"),
+        "download": _("download"),
+        "report": _("report"),
+        "export": _("export"),
+        "no plaque and no stenosis": _("no plaque and no stenosis"),
+        "minimal stenosis (1-24 %) or plaque without stenosis": _(
+            "minimal stenosis (1-24 %) or plaque without stenosis"
+        ),
+        "mild stenosis (25-49 %)": _("mild stenosis (25-49 %)"),
+        "moderate stenosis (50-69 %)": _("moderate stenosis (50-69 %)"),
+        "severe stenosis (70-99 %) in one or two vessels": _("severe stenosis (70-99 %) in one or two vessels"),
+        "left main stenosis of 50 % or more, or severe stenosis in three vessels": _(
+            "left main stenosis of 50 % or more, or severe stenosis in three vessels"
+        ),
+        "total occlusion": _("total occlusion"),
+        "not diagnostic: obstructive disease cannot be excluded": _(
+            "not diagnostic: obstructive disease cannot be excluded"
+        ),
+        "left open": _("left open"),
+        "accepted": _("accepted"),
+        "rejected": _("rejected"),
+        "commented on": _("commented on"),
+        "measured again": _("measured again"),
+        "added": _("added"),
+        "renamed": _("renamed"),
+        "corrected the course of": _("corrected the course of"),
+        "signed": _("signed"),
+        "took back": _("took back"),
+        "the study": _("the study"),
+        "unnamed reader": _("unnamed reader"),
+        "contrast agent by its name": _("contrast agent by its name"),
+        "cardiac by its name": _("cardiac by its name"),
+        "cardiac field of view": _("cardiac field of view"),
+        "the only candidate": _("the only candidate"),
+    }

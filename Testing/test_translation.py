@@ -1,0 +1,159 @@
+"""Every text that a user sees can be translated: no prose in the panel's code outside of the translating functions, and
+a panel whose translator marks what it was given shows no text without a mark."""
+
+import ast
+import re
+import sys
+import types
+
+import pytest
+from conftest import REPOSITORY
+from panel_fixtures import MODULE, add_volume, finish, needs_stand_in, start
+from studies import small_study
+
+from StenosisDetectionLib import i18n
+from StenosisDetectionLib.gui import vocabulary
+from StenosisDetectionLib.pipeline import _STAGES
+from StenosisDetectionLib.stenosis.cad_rads import CATEGORY_TEXT
+from StenosisDetectionLib.stenosis.grades import GRADES
+
+TRANSLATING = {"_", "tr", "translate", "word", "sentence"}
+NOT_SHOWN = {"warning", "error", "info", "debug", "GetFirstNodeByName", "stage_report"}
+"""Calls whose texts go to the log or into code, not to a user's eyes."""
+
+PROSE = re.compile(r"[A-Za-z]{2,}[,;:]? [a-z%]{1,}|[A-Z][a-z]{2,} [A-Za-z]")
+
+CODE = [
+    path
+    for path in sorted((REPOSITORY / "StenosisDetectionLib" / "gui").glob("*.py"))
+    if path.name not in ("self_test.py", "__init__.py")
+]
+
+
+def _docstrings(tree):
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            for part in body:
+                if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant):
+                    yield part.value
+
+
+def _called(node):
+    function = node.func
+    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+
+
+def untranslated(source):
+    """Yield line and text of every prose literal that is not handed to a translating function."""
+    tree = ast.parse(source)
+    passed = set(_docstrings(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _called(node) in TRANSLATING | NOT_SHOWN:
+            passed.update(part for argument in (*node.args, *node.keywords) for part in ast.walk(argument))
+    for node in ast.walk(tree):
+        text = node.value if isinstance(node, ast.Constant) and node not in passed else None
+        if isinstance(text, str) and PROSE.search(text):
+            yield node.lineno, text
+
+
+def test_the_search_finds_what_it_should():
+    found = list(
+        untranslated(
+            '"""A docstring is fine."""\n'
+            'label.text = "Press the button"\n'
+            'label.text = _("Press the other button")\n'
+            'label.text = f"{count} lesions on {vessels}"\n'
+            'raise InputError("choose a volume")\n'
+            'logging.warning("only in the log")\n'
+            'widget.connect("clicked(bool)", f)\n'
+        )
+    )
+    assert [line for line, _ in found] == [2, 4, 5]
+
+
+@pytest.mark.parametrize("path", [*CODE, MODULE], ids=lambda path: path.stem)
+def test_no_prose_escapes_the_translator(path):
+    # The words of DICOM series are looked for, not shown; keys of the vocabulary stand beside their translation.
+    if path.stem == "vocabulary":
+        assert all(text == key for key, text in vocabulary._words().items())
+        return
+    left = [text for _, text in untranslated(path.read_text(encoding="utf-8")) if text not in vocabulary._words()]
+    assert left == ["StenosisDetection developers"] * (path == MODULE)
+
+
+def test_the_vocabulary_has_the_words_of_the_library():
+    words = set(vocabulary._words())
+    assert words >= {grade.name for grade in GRADES}
+    assert words >= set(CATEGORY_TEXT.values())
+    assert words >= set(_STAGES)
+    assert words >= {"calcified", "noncalcified", "mixed", "unknown"}
+
+
+@pytest.fixture
+def marking(monkeypatch):
+    """A translator that puts marks around what it is given."""
+    given = []
+
+    def translate(context, text):
+        given.append((context, text))
+        return f"«{text}»"
+
+    def install():
+        module = sys.modules.get("slicer.i18n") or types.ModuleType("slicer.i18n")
+        monkeypatch.setattr(module, "translate", translate, raising=False)
+        monkeypatch.setattr(module, "getContext", lambda path: "context of " + path.rpartition("/")[2], raising=False)
+        monkeypatch.setitem(sys.modules, "slicer.i18n", module)
+        vocabulary._words.cache_clear()
+        return given
+
+    yield install
+    vocabulary._words.cache_clear()
+
+
+def test_the_context_is_the_file_that_calls(marking):
+    given = marking()
+    assert i18n.tr("text {number}") == "«text {number}»"
+    assert given == [("context of test_translation.py", "text {number}")]
+
+
+def test_a_translation_that_lost_its_placeholders_is_not_used(marking, monkeypatch):
+    marking()
+    monkeypatch.setattr(sys.modules["slicer.i18n"], "translate", lambda context, text: "texte {nombre}")
+    assert i18n.tr("text {number}") == "text {number}"
+
+
+def test_without_slicer_a_text_is_itself(monkeypatch):
+    monkeypatch.delitem(sys.modules, "slicer.i18n", raising=False)
+    assert i18n.tr("text") == "text"
+    assert vocabulary.sentence("text") == "text"
+
+
+class TestPanel:
+    """The panel under the marking translator."""
+
+    pytestmark = needs_stand_in
+
+    def test_every_text_is_translated(self, widget, pipeline, marking):
+        marking()
+        ui = widget.ui
+        widget.panel.choices.refresh()
+        ui.inputVolumeSelector.setCurrentNode(add_volume())
+        start(widget, pipeline)
+        assert ui.stageLabel.text == "«segmentation»: «filtering»"
+        finish(widget, pipeline)
+        ui.acceptButton.click()
+        labels = (
+            "environmentLabel", "modelDescriptionLabel", "statusLabel", "cadRadsLabel", "summaryLabel",
+            "warningsLabel", "readoutLabel", "chosenLesionLabel", "reviewLabel", "undoButton",
+        )  # fmt: skip
+        for name in labels:
+            assert "«" in getattr(ui, name).text, (name, getattr(ui, name).text)
+            # Between marks only values stand: numbers, names, units.
+            outside = re.sub(r"«[^«]*»", "", getattr(ui, name).text)
+            assert not PROSE.search(outside), (name, outside)
+        assert "«" in ui.applyButton.toolTip
+        assert ui.lesionTable.item(0, 1).text() == "«moderate»"
+        assert "«accepted»" in ui.historyText.plainText
+        assert small_study().lesions[0].grade == "moderate"  # what is saved and reported stays English
+        assert widget.panel.session.review.events[0].action == "accepted"
