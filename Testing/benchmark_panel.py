@@ -141,10 +141,8 @@ def main(path):
             with_result = _memory_mb()
             slicer.mrmlScene.Clear(0)
             after = _memory_mb()
-            print(
-                f"memory: {before:.0f} MB before, {with_result:.0f} MB with the result, {after:.0f} MB after closing it "
-                f"for time {number}"
-            )
+            times = f"{before:.0f} MB before, {with_result:.0f} MB with the result, {after:.0f} MB after closing it"
+            print(f"memory, scene {number}: {times}")
             if number < 3:
                 read_into(slicer.mrmlScene, Path(path).resolve(), Path(folder))
                 click(0)
