@@ -64,18 +64,18 @@ def narrowed(percent: float) -> np.ndarray:
     return 3.0 * (1 - percent / 100 * np.where(np.abs(s) < 5, 0.5 * (1 + np.cos(2 * np.pi * s / 10)), 0))
 
 
-def scene_volume(scene: list[Painted], seed: int) -> CTVolume:
+def scene_volume(scene: list[Painted], seed: int, sigma_mm: tuple[float, float, float] = SIGMA) -> CTVolume:
     size = (64, 64, 64)
     matrix = affine(np.array(SPACING), rotation(seed), np.zeros(3))
     matrix[:3, 3] = -matrix[:3, :3] @ (np.array(size) - 1) / 2
-    voxels, _ = render(scene, size, matrix, SIGMA, -90.0)
+    voxels, _ = render(scene, size, matrix, sigma_mm, -90.0)
     return CTVolume((voxels + correlated_noise(voxels.shape, SPACING, 25.0, seed)).astype(np.float32), matrix)
 
 
-def measured(volume: CTVolume) -> LumenProfile:
+def measured(volume: CTVolume, sigma_mm: tuple[float, float, float] = SEEN_SIGMA) -> LumenProfile:
     vessel = Vessel("LAD", None, None, POINTS, ALONG, np.full(len(ALONG), 1.5))
     sampler = VolumeSampler(volume, "cpu")
-    return measure_lumen(volume, VesselTree((vessel,)), 400.0, 25.0, PointSpread(SEEN_SIGMA, True), sampler)[0]
+    return measure_lumen(volume, VesselTree((vessel,)), 400.0, 25.0, PointSpread(sigma_mm, True), sampler)[0]
 
 
 @pytest.mark.parametrize("percent", [50.0, 70.0])
@@ -100,6 +100,26 @@ def test_calcium_beside_a_narrowed_lumen_is_neither_lumen_nor_hidden(percent: fl
     assert np.nanmax(profile.calcified_area_mm2[near]) > 1.0
     # Half of the circumference without calcium has none.
     assert np.nanmax(profile.calcified_area_mm2[np.abs(ALONG - LENGTH / 2) > 6.0]) == 0.0
+
+
+def test_one_spot_of_calcium_as_bright_as_the_lumen_is_none() -> None:
+    true = narrowed(45.0)
+    side = np.cross(AXIS, [0.0, 0.0, 1.0])
+    side /= np.linalg.norm(side)
+    inside = np.abs(ALONG - LENGTH / 2) < 3.0
+    inner, outer = true[inside] / 2, np.full(inside.sum(), 1.8)
+    spot = Tube(POINTS[inside] + (0.5 * (inner + outer))[:, None] * side, (outer - inner) / 2)
+    scene = [
+        Painted(Tube(POINTS, np.full(len(ALONG), 2.0)), 75.0),
+        Painted(spot, 800.0),
+        Painted(Tube(POINTS, true / 2), 400.0),
+    ]
+    # The point spread dims the spot to less than the attenuation of the lumen.
+    seen = tuple(float(np.hypot(0.5, spacing / np.sqrt(6))) for spacing in SPACING)
+    profile = measured(scene_volume(scene, 9, (0.5, 0.5, 0.5)), (seen[0], seen[1], seen[2]))
+    near = np.abs(ALONG - LENGTH / 2) < 2.0
+    assert 100 * (1 - np.nanmin(profile.diameter_mm[near]) / 3.0) == pytest.approx(45.0, abs=8.0)
+    assert np.nanmedian(profile.calcified_area_mm2[np.abs(ALONG - LENGTH / 2) < 1.0]) > 0.3
 
 
 def test_a_stent_is_recognized_and_not_measured() -> None:

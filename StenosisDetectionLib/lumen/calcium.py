@@ -24,6 +24,9 @@ MOST_ARCS = 2
 PRIOR_SD = (0.5, 0.5, 0.35, 0.45, 350.0)
 """Standard deviations of the priors around the first guess, in the units of the parameters."""
 
+SIDES = 8
+"""Directions in which hidden calcium is looked for: from a start farther off the fit ends beside it."""
+
 TYPICAL_EXCESS_HU = 750.0
 """Calcium above the wall: calcified plaque has 500 to 1500 HU."""
 
@@ -109,9 +112,10 @@ def arc_image(
 
     flat = arcs * across.shape[0]
     u_, v_, var, m = (t.reshape(sections, flat) for t in (u, v, variance, mass))
-    # exp(-|x - u|^2 / 2 var) by one matrix product: |x|^2 - 2 x u + |u|^2.
-    squared = (x[:, :, None] - u_[:, None, :]) ** 2 + (y[:, :, None] - v_[:, None, :]) ** 2
-    kernel = torch.exp(-0.5 * squared / var[:, None, :]) / (2.0 * math.pi * var[:, None, :])
+    # The kernel exp(-|x - u|^2 / 2 var) / (2 pi var) as the exponential of one matrix product.
+    powers = torch.stack([x**2 + y**2, x, y, torch.ones_like(x)], dim=-1)
+    level = -0.5 * (u_**2 + v_**2) / var - torch.log(2.0 * math.pi * var)
+    kernel = (powers @ torch.stack([-0.5 / var, u_ / var, v_ / var, level], dim=1)).exp_()
     image = (kernel @ m[..., None])[..., 0]
 
     scaled = mass / variance
@@ -167,28 +171,24 @@ def guess_arcs(calcium: torch.Tensor, distance: torch.Tensor) -> Calcium:
     return Calcium(clamped(parameters), present)
 
 
-def guess_spot(evened: torch.Tensor, distance: torch.Tensor) -> Calcium:
-    """Return one arc at the brightest place off the center, for sections whose shape speaks for hidden calcium.
+def guess_side(radius: torch.Tensor, side: torch.Tensor) -> Calcium:
+    """Return one arc that touches a lumen on one of its sides, for sections whose shape speaks for hidden calcium.
 
     Parameters
     ----------
-    evened : (S, A, P) smoothed attenuation, low where nothing may be looked for.
-    distance : (S, P) mm.
+    radius : (S,) of the lumen in mm.
+    side : (S,) which of the `SIDES`.
     """
     import torch
 
-    sections, angles, samples = evened.shape
-    off_center = torch.where(distance[:, None, :] > 0.3, evened, evened.new_tensor(-1e4))
-    brightest = off_center.flatten(1).argmax(dim=1)
-    rho = distance.gather(1, (brightest % samples)[:, None])[:, 0]
-    parameters = distance.new_zeros(sections, MOST_ARCS, PARAMETERS)
+    parameters = radius.new_zeros(len(radius), MOST_ARCS, PARAMETERS)
     parameters[..., 0], parameters[..., 1], parameters[..., 3] = 1.5, 0.6, 0.4
-    parameters[:, 0, 0] = (rho - 0.4).clamp(min=0.3)
+    parameters[:, 0, 0] = radius
     parameters[:, 0, 1] = 0.8
-    parameters[:, 0, 2] = torch.div(brightest, samples, rounding_mode="floor") * (2.0 * math.pi / angles)
-    parameters[:, 0, 3] = (0.5 / rho.clamp(min=0.5)).clamp(0.25, 0.8)
+    parameters[:, 0, 2] = side * (2.0 * math.pi / SIDES)
+    parameters[:, 0, 3] = 0.5
     parameters[:, 0, 4] = TYPICAL_EXCESS_HU
-    present = torch.zeros(sections, MOST_ARCS, dtype=torch.bool, device=evened.device)
+    present = torch.zeros(len(radius), MOST_ARCS, dtype=torch.bool, device=radius.device)
     present[:, 0] = True
     return Calcium(clamped(parameters), present)
 

@@ -3,7 +3,8 @@
 In: sections, sampler, point spread, attenuation of lumen and noise. Out: `Contours` with one entry per section. Two
 explanations of a section compete where its shape or its brightness is suspicious: a lumen alone, centered on what is
 bright, and a narrower lumen on the path with calcium beside it, which the point spread may dim to the attenuation of a
-lumen. Chi-squared of both, averaged over a stretch of the vessel, decides.
+lumen. They compete, too, wherever the vessel is narrow. Chi-squared of both, averaged over a stretch of the vessel,
+decides.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from ..progress import no_report
 from ..study import CENTERLINE_SPACING_MM
 from .attenuation import calcium_threshold_hu
-from .calcium import Calcium, guess_spot
-from .fit import WALL_HU, SectionData, SectionFit, fit_sections
+from .calcium import SIDES, Calcium, guess_side
+from .fit import WALL_HU, SectionData, SectionFit, chosen_sections, fit_sections
 from .rays import (
     ANGLES,
     SAMPLES,
@@ -32,18 +33,23 @@ from .rays import (
 from .sections import Sections
 
 if TYPE_CHECKING:
+    import torch
+
     from ..progress import StageReport
     from .sampling import VolumeSampler
 
-EVIDENCE, EVIDENCE_MM = 2.0, 1.0
-"""Calcium is believed where it lowers chi-squared by this much, averaged over this length to both sides."""
+EVIDENCE, NARROW_EVIDENCE, EVIDENCE_MM = 2.0, 0.0, 1.0
+"""Calcium is believed where it lowers chi-squared by this much, averaged over this length to both sides; where the
+vessel is narrow, plaque and so calcium are likelier. The priors of its arcs already cost what noise would gain."""
 
 PATH_SD_MM = 0.5
 """How far the path lies from the middle of the lumen."""
 
 _SECTIONS_A_BATCH = 512
 _SHIFTED, _ELONGATED = 0.25, 0.12
-_SMALL_LUMEN_MM = 0.6
+_NARROW, _SURROUNDINGS_MM = 0.85, 10.0
+_SMALL_LUMEN_MM, _DIMMED_LUMEN = 0.3, 0.75
+_TRIAL_ITERATIONS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,19 +120,54 @@ class _Fitter:
         )
         return _Seen(rays, view, data)
 
-    def with_calcium(self, index: np.ndarray, centers: np.ndarray, radius: np.ndarray) -> tuple[_Seen, SectionFit]:
-        """Fit sections with calcium: where it shines, or else at the brightest place."""
+    def with_calcium(
+        self, index: np.ndarray, centers: np.ndarray, radius: np.ndarray, side: np.ndarray | None = None
+    ) -> tuple[_Seen, SectionFit, np.ndarray]:
+        """Fit sections with calcium: where it shines, or else on the side (M,) where it explains most.
+
+        Returns what was seen, the fit and the sides; sides that are known already can be given.
+        """
         import torch
 
         seen = self.see(index, centers, radius)
-        shines = seen.view.calcium.present.any(dim=1)
-        spot = guess_spot(seen.view.evened, seen.data.distance)
+        shining = seen.view.calcium
+        shines = shining.present.any(dim=1)
+        start = torch.where(shines, seen.data.radius, (_DIMMED_LUMEN * seen.data.radius).clamp(min=_SMALL_LUMEN_MM))
+        if side is None:
+            side = self._sides(seen.data, start, ~shines)
+        hidden = guess_side(start, torch.from_numpy(side).to(start))
         calcium = Calcium(
-            torch.where(shines[:, None, None], seen.view.calcium.parameters, spot.parameters),
-            torch.where(shines[:, None], seen.view.calcium.present, spot.present),
+            torch.where(shines[:, None, None], shining.parameters, hidden.parameters),
+            torch.where(shines[:, None], shining.present, hidden.present),
         )
-        start = torch.where(shines, seen.data.radius, seen.data.radius.clamp(max=_SMALL_LUMEN_MM))
-        return seen, fit_sections(replace(seen.data, radius=start, calcium=calcium))
+        return seen, fit_sections(replace(seen.data, radius=start, calcium=calcium)), side
+
+    def _sides(self, data: SectionData, start: torch.Tensor, wanted: torch.Tensor) -> np.ndarray:
+        """Return the side (S,) of the lumen on which calcium explains the wanted sections best, by short fits."""
+        import torch
+
+        best = np.zeros(len(start))
+        rows = torch.nonzero(wanted)[:, 0]
+        if len(rows) == 0:
+            return best
+        part = _thinned(replace(chosen_sections(data, rows), radius=start[rows]))
+        costs = []
+        for side in range(SIDES):
+            guess = guess_side(part.radius, torch.full_like(part.radius, float(side)))
+            costs.append(fit_sections(replace(part, calcium=guess), _TRIAL_ITERATIONS).cost)
+        best[rows.cpu().numpy()] = torch.stack(costs).argmin(dim=0).cpu().numpy()
+        return best
+
+
+def _thinned(data: SectionData) -> SectionData:
+    """Return every second ray and sample with the information of all: enough to tell one side from another."""
+    return replace(
+        data,
+        values=data.values[:, ::2, ::2],
+        weights=4.0 * data.weights[:, ::2, ::2],
+        distance=data.distance[:, ::2],
+        sigma=data.sigma[:, ::2],
+    )
 
 
 def fit_contours(
@@ -146,82 +187,118 @@ def fit_contours(
     lumen_hu : (S,) attenuation of undisturbed lumen.
     """
     fitter = _Fitter(sampler, sections, covariance, lumen_hu, noise_hu)
-    count = len(chosen)
-    parts = []
-    for start in range(0, count, _SECTIONS_A_BATCH):
-        stop = min(start + _SECTIONS_A_BATCH, count)
-        report(start / count, f"fitting cross-sections {start + 1} to {stop} of {count}")
-        parts.append(_fit_batch(fitter, chosen[start:stop]))
+    plain: list[tuple[Contours, np.ndarray]] = []
+    for batch in _batches(chosen):
+        done = sum(len(odd) for _, odd in plain) / len(chosen)
+        report(0.7 * done, f"fitting {len(chosen)} cross-sections")
+        plain.append(_fit_plain(fitter, batch))
+    contours = _joined([part for part, _ in plain])
+    vessel = sections.vessel_index[chosen]
+    narrow = _narrow(contours, vessel)
+    rows = np.flatnonzero(np.concatenate([odd for _, odd in plain]) | narrow)
+    if len(rows) == 0:
+        return contours
+    calcified: list[Contours] = []
+    for batch in _batches(chosen[rows]):
+        done = sum(len(part.centers) for part in calcified) / len(rows)
+        report(0.7 + 0.3 * done, f"looking for calcium in {len(rows)} cross-sections")
+        calcified.append(_fit_calcified(fitter, batch))
+    other = _joined(calcified)
+    gain = _gain(contours, other, rows, sections.centers[chosen[rows]], chosen[rows], vessel[rows])
+    evidence = gain - np.where(narrow[rows], NARROW_EVIDENCE, EVIDENCE)
+    return _better(contours, other, rows, evidence)
+
+
+def _batches(index: np.ndarray) -> list[np.ndarray]:
+    return [index[start : start + _SECTIONS_A_BATCH] for start in range(0, len(index), _SECTIONS_A_BATCH)]
+
+
+def _joined(parts: list[Contours]) -> Contours:
+    import torch
+
     fits = [part.fit for part in parts]
+    fit = SectionFit(*(torch.cat([getattr(one, f.name) for one in fits]) for f in fields(SectionFit)))
+    others = {
+        f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Contours) if f.name != "fit"
+    }
+    return Contours(fit=fit, **others)
+
+
+def _contours_of(centers: np.ndarray, fit: SectionFit, seen: _Seen) -> Contours:
     return Contours(
-        np.concatenate([part.centers for part in parts]),
-        _joined(fits),
-        *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Contours)[2:]),
+        centers=centers,
+        fit=fit,
+        calcified=seen.view.calcified.cpu().numpy(),
+        neighbor=seen.view.neighbor.cpu().numpy().astype(np.float64),
+        ring=seen.view.ring.cpu().numpy().astype(np.float64),
+        inside=seen.rays.inside.cpu().numpy(),
+        core_hu=seen.rays.values[:, :, :2].mean((1, 2)).cpu().numpy().astype(np.float64),
+        doubt_mm=np.zeros(len(centers)),
     )
 
 
-def _joined(fits: list[SectionFit]) -> SectionFit:
-    import torch
-
-    return SectionFit(*(torch.cat([getattr(fit, f.name) for fit in fits]) for f in fields(SectionFit)))
-
-
-def _fit_batch(fitter: _Fitter, index: np.ndarray) -> Contours:
-    import torch
-
+def _fit_plain(fitter: _Fitter, index: np.ndarray) -> tuple[Contours, np.ndarray]:
+    """Fit a lumen alone, centered on what is bright; also return which sections (S,) look odd for that."""
     sections = fitter.sections
-    frames, radius = sections.frames[index], sections.radius_mm[index]
-    path = sections.centers[index]
+    frames, radius, path = sections.frames[index], sections.radius_mm[index], sections.centers[index]
     bright_hu = fitter.lumen_hu[index] + candidate_excess_hu(fitter.noise_hu)
     shift = _toward_lumen(fitter.sampler, path, frames, radius, bright_hu)
     centers = path + shift
     seen = fitter.see(index, centers, radius)
     first = fit_sections(seen.data)
-    suspicious = _suspicious(first, seen.view, (shift**2).sum(axis=1) > 0)
+    odd = _odd(first, seen.view, (shift**2).sum(axis=1) > 0)
     centers = centers + _recentering(first, frames)
     wider = np.maximum(radius, first.radius_coefficients[:, 0].cpu().numpy())
     seen = fitter.see(index, centers, wider)
-    fit = fit_sections(seen.data)
-    view, inside = seen.view, seen.rays.inside
-    core = seen.rays.values[:, :, :2].mean((1, 2))
-    calcified = view.calcified.clone()
-    doubt = np.zeros(len(index))
-    chosen = np.flatnonzero(suspicious)
-    if len(chosen):
-        own = index[chosen]
-        _, other = fitter.with_calcium(own, path[chosen], radius[chosen])
-        moved = path[chosen] + _recentering(other, frames[chosen])
-        other_seen, other = fitter.with_calcium(own, moved, radius[chosen])
-        gain = (fit.cost[chosen] - other.cost).cpu().numpy()
-        # The path was drawn through the lumen: the farther from it, the less an explanation is believed.
-        away = [((place - path[chosen]) ** 2).sum(axis=1) for place in (centers[chosen], moved)]
-        gain = gain + (away[0] - away[1]) / PATH_SD_MM**2
-        vessel = sections.vessel_index[own]
-        gain = _averaged(gain, own, vessel)
-        worth = gain > EVIDENCE
-        share = 1.0 / (1.0 + np.exp(-np.clip(gain - EVIDENCE, -30.0, 30.0)))
-        apart = [2.0 * one.radius.square().mean(dim=1).sqrt().cpu().numpy() for one in (fit, other)]
-        doubt[chosen] = np.sqrt(share * (1.0 - share)) * np.abs(apart[0][chosen] - apart[1])
-        keep = chosen[worth]
-        taken = torch.from_numpy(np.flatnonzero(worth)).to(fit.cost.device)
-        for f in fields(SectionFit):
-            getattr(fit, f.name)[keep] = getattr(other, f.name)[taken]
-        centers[keep] = moved[worth]
-        core[keep] = other_seen.rays.values[:, :, :2].mean((1, 2))[taken]
-        calcified[keep] = other_seen.view.calcified[taken]
-    return Contours(
-        centers,
-        fit,
-        calcified.cpu().numpy(),
-        view.neighbor.cpu().numpy().astype(np.float64),
-        view.ring.cpu().numpy().astype(np.float64),
-        inside.cpu().numpy(),
-        core.cpu().numpy().astype(np.float64),
-        doubt,
-    )
+    return _contours_of(centers, fit_sections(seen.data), seen), odd
 
 
-def _suspicious(first: SectionFit, view: RayView, beside: np.ndarray) -> np.ndarray:
+def _fit_calcified(fitter: _Fitter, index: np.ndarray) -> Contours:
+    """Fit a lumen on the path with calcium beside it."""
+    sections = fitter.sections
+    path, radius = sections.centers[index], sections.radius_mm[index]
+    _, fit, side = fitter.with_calcium(index, path, radius)
+    centers = path + _recentering(fit, sections.frames[index])
+    seen, fit, _ = fitter.with_calcium(index, centers, radius, side)
+    return _contours_of(centers, fit, seen)
+
+
+def _gain(
+    plain: Contours, other: Contours, rows: np.ndarray, path: np.ndarray, index: np.ndarray, vessel: np.ndarray
+) -> np.ndarray:
+    """Return by how much calcium lowers chi-squared in the rows (M,), averaged along the vessel.
+
+    Parameters
+    ----------
+    path, index, vessel : (M, 3) points of the path, (M,) numbers along the vessels, and of the vessels.
+    """
+    gain = plain.fit.cost.cpu().numpy()[rows] - other.fit.cost.cpu().numpy()
+    # The path was drawn through the lumen: the farther from it, the less an explanation is believed.
+    away = [((one - path) ** 2).sum(axis=1) for one in (plain.centers[rows], other.centers)]
+    return _averaged(gain + (away[0] - away[1]) / PATH_SD_MM**2, index, vessel)
+
+
+def _better(plain: Contours, other: Contours, rows: np.ndarray, evidence: np.ndarray) -> Contours:
+    """Return the plain contours (S,) with the others (M,) in the rows (M,) where the evidence for these is positive."""
+    import torch
+
+    share = 1.0 / (1.0 + np.exp(-np.clip(evidence, -30.0, 30.0)))
+    diameter = [2.0 * one.fit.radius.square().mean(dim=1).sqrt().cpu().numpy() for one in (plain, other)]
+    doubt = plain.doubt_mm.copy()
+    doubt[rows] = np.sqrt(share * (1.0 - share)) * np.abs(diameter[0][rows] - diameter[1])
+    worth = evidence > 0.0
+    keep, taken = rows[worth], np.flatnonzero(worth)
+    fit = SectionFit(*(getattr(plain.fit, f.name).clone() for f in fields(SectionFit)))
+    for f in fields(SectionFit):
+        getattr(fit, f.name)[torch.from_numpy(keep)] = getattr(other.fit, f.name)[torch.from_numpy(taken)]
+    changed = {}
+    for name in ("centers", "core_hu", "calcified"):
+        changed[name] = getattr(plain, name).copy()
+        changed[name][keep] = getattr(other, name)[taken]
+    return replace(plain, fit=fit, doubt_mm=doubt, **changed)
+
+
+def _odd(first: SectionFit, view: RayView, beside: np.ndarray) -> np.ndarray:
     """Return which sections may hide calcium: they shine, or are far from a disc away from other vessels."""
     coefficients = first.radius_coefficients.cpu().numpy()
     mean = np.maximum(coefficients[:, 0], 0.1)
@@ -230,6 +307,19 @@ def _suspicious(first: SectionFit, view: RayView, beside: np.ndarray) -> np.ndar
     alone = np.isinf(view.neighbor.cpu().numpy()).all(axis=1)
     shines = view.calcium.present.any(dim=1).cpu().numpy()
     return shines | (alone & (beside | (shifted & elongated)))
+
+
+def _narrow(contours: Contours, vessel: np.ndarray) -> np.ndarray:
+    """Return which sections (S,) away from other vessels are narrower than their surroundings along the vessel."""
+    from scipy.ndimage import percentile_filter
+
+    radius = contours.fit.radius_coefficients[:, 0].cpu().numpy()
+    usual = np.empty(len(radius))
+    width = 2 * round(_SURROUNDINGS_MM / CENTERLINE_SPACING_MM) + 1
+    for number in np.unique(vessel):
+        own = vessel == number
+        usual[own] = percentile_filter(radius[own], 75, size=width, mode="nearest")
+    return (radius < _NARROW * usual) & np.isinf(contours.neighbor).all(axis=1)
 
 
 def _averaged(gain: np.ndarray, index: np.ndarray, vessel: np.ndarray) -> np.ndarray:

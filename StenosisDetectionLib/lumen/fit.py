@@ -33,7 +33,9 @@ WALL_MM, WALL_MM_SD = 0.8, 0.6
 """Prior of the thickness of wall and plaque in mm."""
 
 _SMALLEST_RADIUS_MM, _SMALLEST_ANNULUS_MM = 0.15, 0.15
-_ITERATIONS = 14
+ITERATIONS = 14
+"""Most steps of a fit."""
+
 _CONVERGED = 1e-4
 _CHUNK = 256
 _SIGMA_STEP = 0.05
@@ -106,8 +108,8 @@ def _fourier(theta: torch.Tensor, order: int, torch) -> torch.Tensor:  # type: i
     return torch.stack(columns, dim=-1)
 
 
-def fit_sections(data: SectionData) -> SectionFit:
-    """Fit all sections; chunks keep the memory below about 0.3 GB.
+def fit_sections(data: SectionData, iterations: int = ITERATIONS) -> SectionFit:
+    """Fit all sections by at most that many steps; chunks keep the memory below about 0.3 GB.
 
     Sections with the same number of arcs of calcium are fitted together, so that those without pay nothing for it.
     """
@@ -121,12 +123,12 @@ def fit_sections(data: SectionData) -> SectionFit:
         for start in range(0, len(index), _CHUNK):
             chosen = index[start : start + _CHUNK]
             order.append(chosen)
-            parts.append(_Problem(_chosen(data, chosen, number)).solve())
+            parts.append(_Problem(chosen_sections(data, chosen, number)).solve(iterations))
     back = torch.argsort(torch.cat(order))
     return SectionFit(*(torch.cat([getattr(part, f.name) for part in parts])[back] for f in fields(SectionFit)))
 
 
-def _chosen(data: SectionData, index: torch.Tensor, arcs: int) -> SectionData:
+def chosen_sections(data: SectionData, index: torch.Tensor, arcs: int = 0) -> SectionData:
     """Return the sections of an index, with that many arcs of calcium."""
     names = [f.name for f in fields(SectionData) if f.name not in ("noise_hu", "calcium")]
     part = replace(data, **{name: getattr(data, name)[index] for name in names}, calcium=None)
@@ -267,7 +269,7 @@ class _Problem:
             trial[:, _WIDTH:] = source.clamped(arcs).flatten(1)
         return trial
 
-    def solve(self) -> SectionFit:
+    def solve(self, iterations: int) -> SectionFit:
         """Minimize the cost by damped Gauss-Newton steps."""
         import torch
 
@@ -276,7 +278,7 @@ class _Problem:
         image, derivatives, by_arcs = self.model(parameters)
         residual = data.values - image
         current = self.cost(parameters, residual)
-        for _ in range(_ITERATIONS):
+        for _ in range(iterations):
             normal, gradient = self.normal_equations(parameters, residual, derivatives, by_arcs)
             damped = normal + torch.diag_embed(damping[:, None] * torch.diagonal(normal, dim1=1, dim2=2))
             trial = self.limited(parameters, torch.linalg.solve(damped, gradient))

@@ -37,12 +37,16 @@ NORMAL_WALL_MM = 0.5
 NEIGHBOR_MM = 0.5
 """Another vessel nearer than this to the contour disturbs it."""
 
-FIT_ERROR_FACTOR, CALCIUM_ERROR_FACTOR = 0.4, 0.8
+FIT_ERROR_FACTOR, CALCIUM_ERROR_FACTOR = 0.4, 0.6
 """Standard error of a diameter over that of the fit, without and with calcium in the section: calibrated on lesions of
 known stenosis (`Testing/benchmark_intervals.py`). The noise of CT has less power at low frequencies than the
 correlation that the weights of the fit assume, and calcium is only roughly an arc."""
 
-UNRELIABLE_MM = 0.8
+SMALL_LUMEN_SIGMAS, SMALL_LUMEN_FACTOR = 3.0, 2.0
+"""Beside calcium, a lumen narrower than this many point spreads can hardly be told from calcium: the error grows to
+this many times that of the fit, which is a straight line through a curved problem."""
+
+UNRELIABLE_MM = 1.0
 """A diameter with a larger standard error says nothing of a coronary artery."""
 
 LARGEST_MISFIT = 2.0
@@ -86,7 +90,7 @@ def measure_lumen(
     own = np.flatnonzero(np.isin(sections.vessel_index, measured))
     contours = fit_contours(sampler, sections, covariance, lumen_hu, noise, own, part_of(report, 0.1, 0.95))
     report(0.95, "assembling the profiles")
-    return _profiles(tree, sections.chosen(own), contours, lumen_hu[own], noise, point_spread.error_mm)
+    return _profiles(tree, sections.chosen(own), contours, lumen_hu[own], noise, point_spread)
 
 
 def smooth_along(values: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -125,7 +129,7 @@ def _profiles(
     contours: Contours,
     lumen_hu: np.ndarray,
     noise: float,
-    psf_error_mm: float,
+    point_spread: PointSpread,
 ) -> tuple[LumenProfile, ...]:
     def of_fit(name: str) -> np.ndarray:
         return getattr(contours.fit, name).cpu().numpy().astype(np.float64)
@@ -138,13 +142,16 @@ def _profiles(
     neighbor = (contours.neighbor < contour + NEIGHBOR_MM).mean(axis=1)
     calcified_area = of_fit("calcium_area")
     inside, core_hu, centers = contours.inside, contours.core_hu, contours.centers
+    sigma_mm = float(np.mean(point_spread.sigma_mm))
 
     mean_square = (contour**2).mean(axis=1)
     diameter = 2.0 * np.sqrt(mean_square)
     slope = np.concatenate([2 * coefficients[:, :1], coefficients[:, 1:]], axis=1) / np.sqrt(mean_square)[:, None]
     variance = np.einsum("si,sij,sj->s", slope, covariance, slope) * np.maximum(1.0, residual**2)
     error = np.sqrt(np.maximum(variance, 1e-6))
-    error *= np.where(of_fit("calcium_area") > 0.0, CALCIUM_ERROR_FACTOR, FIT_ERROR_FACTOR)
+    small = np.clip(SMALL_LUMEN_SIGMAS - diameter / sigma_mm, 0.0, 1.0)
+    beside_calcium = CALCIUM_ERROR_FACTOR * (1.0 + (SMALL_LUMEN_FACTOR - 1.0) * small)
+    error *= np.where(calcified_area > 0.0, beside_calcium, FIT_ERROR_FACTOR)
     error = np.hypot(error, contours.doubt_mm)
     by_psf = np.einsum("si,si->s", slope, of_fit("radius_by_sigma"))
     outer_diameter = 2.0 * np.sqrt((outer**2).mean(axis=1))
@@ -191,7 +198,7 @@ def _profiles(
                 calcified_area_mm2=np.where(known, calcified_area[own], np.nan),
                 quality=quality,
                 diameter_by_psf=np.where(known, by_psf[own], np.nan),
-                psf_error_mm=psf_error_mm,
+                psf_error_mm=point_spread.error_mm,
                 outer_diameter_mm=np.where(known & wall_shows[own], outer_diameter[own], np.nan),
                 plaque_hu=np.where(known & wall_shows[own], plaque_hu[own], np.nan),
                 contrast_to_noise=(lumen_hu[own] - outside_hu[own]) / noise,

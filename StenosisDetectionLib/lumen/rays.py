@@ -54,16 +54,15 @@ class RayView:
     """What the rays may see.
 
     `weights` (S, A, P) information of the samples in 1/HU^2; `radius` (S,) a first guess in mm; `calcified` (S, A) rays
-    that meet calcium; `calcium` the first guess of its arcs, among them some that only noise makes; `evened` (S, A, P)
-    smoothed HU, low where another vessel hides; `neighbor` (S, A) mm where another vessel begins, infinite where none
-    does; `ring` (S,) share of the rays on which something is brighter than both lumen and core.
+    that meet calcium; `calcium` the first guess of its arcs, among them some that only noise makes; `neighbor` (S, A)
+    mm where another vessel begins, infinite where none does; `ring` (S,) share of the rays on which something is
+    brighter than both lumen and core.
     """
 
     weights: torch.Tensor
     radius: torch.Tensor
     calcified: torch.Tensor
     calcium: Calcium
-    evened: torch.Tensor
     neighbor: torch.Tensor
     ring: torch.Tensor
 
@@ -196,4 +195,4 @@ def view_rays(
     core = evened[:, :, 0].mean(dim=1) + candidate_excess_hu(noise_hu)
     ring = (off_center > torch.maximum(core, level[:, 0, 0])[:, None]).float().mean(dim=1)
     arcs = guess_arcs(candidate | calcium, distance)
-    return RayView(weights, radius, calcium.any(dim=-1), arcs, evened, neighbor, ring)
+    return RayView(weights, radius, calcium.any(dim=-1), arcs, neighbor, ring)

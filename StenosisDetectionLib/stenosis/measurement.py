@@ -25,8 +25,10 @@ from .stretch import Stretch, points_of, runs, segment_at
 if TYPE_CHECKING:
     from ..study import LumenProfile, ReferenceProfile, Vessel
 
-OCCLUSION_GAP_MM, OCCLUSION_CONTRAST = 3.0, 0.15
-"""An occlusion is a gap at least this long whose center has less than this part of the lumen's contrast."""
+OCCLUSION_GAP_MM, OCCLUSION_CONTRAST, EMPTY_MM = 3.0, 0.15, 0.45
+"""An occlusion is a gap at least this long whose center has less than this part of the lumen's contrast, and in which
+the fit, too, finds hardly a lumen: none at all gives a mean diameter of 0.33 to 0.45 mm. A narrow lumen dims as much,
+so that the center alone cannot tell them apart."""
 
 CALCIUM_NEAR_MM = 2.0
 """Calcium that hides the lumen this near to a lesion may hide its throat."""
@@ -88,7 +90,7 @@ def measure_lesion(
     if vessel.parent is None and along[throat] < _OSTIAL_MM:
         flags.append("ostial")
     gap = contrast_gap_mm(profile, stretch)
-    if gap >= OCCLUSION_GAP_MM:
+    if gap >= OCCLUSION_GAP_MM and _least_mean_mm(profile, stretch) < EMPTY_MM:
         stenosis = 100.0
         flags.append("contrast_gap")
     elif gap > 0.5:
@@ -188,3 +190,11 @@ def contrast_gap_mm(profile: LumenProfile, stretch: Stretch) -> float:
         return 0.0
     gaps = runs(core[stretch.first : stretch.last + 1] < empty)
     return max((last - first + 1 for first, last in gaps), default=0) * CENTERLINE_SPACING_MM
+
+
+def _least_mean_mm(profile: LumenProfile, stretch: Stretch) -> float:
+    """Return the smallest mean diameter in mm over the length of an occlusion within a lesion."""
+    length = points_of(OCCLUSION_GAP_MM)
+    diameter = profile.diameter_mm[stretch.first : stretch.last + 1]
+    means = np.convolve(diameter, np.full(length, 1.0 / length), mode="valid")
+    return float(np.nanmin(means)) if np.isfinite(means).any() else math.inf
