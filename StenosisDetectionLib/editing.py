@@ -18,6 +18,7 @@ from .geometry import shifted, spacing_of, transform_points
 from .labels import label_study
 from .progress import no_report, part_of
 from .stenosis import assess_patient, find_lesions, fit_references, research_findings, smallest_graded_mm
+from .stenosis.plaque import believed_features
 from .stenosis.stretch import segment_at
 from .study import LabelMap, Lesion, LumenProfile, LumenSegmentation, ReferenceProfile, StudyResult, Vessel, VesselTree
 
@@ -227,6 +228,7 @@ def _merged_lesions(
 ) -> tuple[Lesion, ...]:
     """Return the lesions in the order of the tree: old ones with their ids, new ones with ids not used before."""
     found = find_lesions(tree, profiles, references, smallest_graded_mm(study))
+    found = believed_features(found, study.volume.acquisition)
     taken = [int(lesion.id[1:]) for lesion in study.lesions if lesion.id[1:].isdigit()]
     number = max(taken, default=0)
     merged: list[Lesion] = []

@@ -32,6 +32,7 @@ from .progress import ProgressCallback, StageReport, stage_report
 from .reading import check_contrast, check_volume
 from .segmentation import Aorta, find_aorta, segment, segmentation_from_labels
 from .stenosis import assess_patient, find_lesions, fit_references, research_findings
+from .stenosis.plaque import believed_features, voltage_warnings
 from .study import CTVolume, LabelMap, Quality, StudyResult
 from .version import __version__
 
@@ -113,7 +114,7 @@ def analyze(
     with stage("stenosis") as report:
         smallest = options.minimum_reference_diameter_mm
         references = fit_references(tree, profiles)
-        lesions = find_lesions(tree, profiles, references, smallest)
+        lesions = believed_features(find_lesions(tree, profiles, references, smallest), volume.acquisition)
         patient, gaps = assess_patient(tree, profiles, references, lesions, smallest)
         research = research_findings(options.research, volume, tree, profiles, lesions)
         labels = label_study(lumen, tree, sampler, blood_hu, noise_hu, report)
@@ -142,6 +143,7 @@ def analyze(
                 *(() if aorta.found else (_NO_AORTA,)),
                 *blood_warnings,
                 *point_spread.warnings,
+                *voltage_warnings(volume.acquisition),
                 *gaps,
             ),
             blood_hu=blood_hu,

@@ -9,7 +9,13 @@ from test_stenosis import ALONG, bump, profile_of, study, vessel_of
 from StenosisDetectionLib.stenosis import assess_patient, find_lesions, fit_references
 from StenosisDetectionLib.stenosis.burden import plaque_volumes, segment_scores
 from StenosisDetectionLib.stenosis.local_reference import local_reference
-from StenosisDetectionLib.stenosis.plaque import high_risk_features, plaque_of, remodeling_index
+from StenosisDetectionLib.stenosis.plaque import (
+    believed_features,
+    high_risk_features,
+    plaque_of,
+    remodeling_index,
+    voltage_warnings,
+)
 from StenosisDetectionLib.stenosis.priors import FINET, population_diameter
 from StenosisDetectionLib.stenosis.reference import _fit_vessel
 from StenosisDetectionLib.stenosis.stretch import Stretch
@@ -212,3 +218,14 @@ def test_plaque_of_the_whole_tree_is_what_is_thicker_than_a_healthy_wall() -> No
     hidden = replace(profile, plaque_area_mm2=np.full(len(ALONG), np.nan))
     assert plaque_volumes((hidden,)).plaque_volume_mm3 is None
     assert plaque_volumes(()).wall_shown_percent is None
+
+
+@pytest.mark.parametrize(("kvp", "believed"), [(None, True), (100, True), (120.0, True), (80, False), (140, False)])
+def test_low_attenuation_is_believed_only_at_the_voltages_it_is_defined_for(kvp: float | None, believed: bool) -> None:
+    tree, profiles = study(3.2 * bump(ALONG, 40, 10, 60), noise=0.02)
+    (lesion,) = find_lesions(tree, profiles, fit_references(tree, profiles), 1.5)
+    lesion = replace(lesion, features=("low_attenuation", "positive_remodeling"))
+    facts = {} if kvp is None else {"kvp": kvp}
+    (found,) = believed_features((lesion,), facts)
+    assert found.features == lesion.features[0 if believed else 1 :]
+    assert (voltage_warnings(facts) == ()) == believed

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import InputError
 from .local_reference import marked_reference
 from .measurement import measure_lesion
+from .plaque import believed_features
 from .reference import branching_mask
 from .stretch import Stretch
 
@@ -118,6 +119,7 @@ def _measured(
         raise InputError(f"{vessel_name} has no healthy diameter: set the two reference markers")
     branching = branching_mask(study.tree, vessel)
     lesion = measure_lesion(name, vessel, profile, reference, branching, Stretch(first, throat, last), marked)
+    (lesion,) = believed_features((lesion,), study.volume.acquisition)
     return replace(lesion, flags=(*lesion.flags, flag))
 
 

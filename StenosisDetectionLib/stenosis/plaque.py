@@ -7,6 +7,8 @@ contrast does not leak into it: below 30 HU low-attenuation, to 130 HU fibrofatt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy as np
 from ..study import CENTERLINE_SPACING_MM, Plaque
 
 if TYPE_CHECKING:
-    from ..study import LumenProfile
+    from ..study import Lesion, LumenProfile
     from .stretch import Stretch
 
 LOW_ATTENUATION_HU, FIBROUS_HU = 30.0, 130.0
@@ -31,6 +33,9 @@ SPOTTY_MM = 3.0
 
 FEATURE_CONTRAST_TO_NOISE = 10.0
 """Low attenuation is believed from this contrast-to-noise ratio on."""
+
+FEATURE_KVP = (100.0, 120.0)
+"""Tube voltages at which attenuation tells low-attenuation plaque."""
 
 _BESIDE_MM = 10.0
 
@@ -118,3 +123,25 @@ def high_risk_features(profile: LumenProfile, stretch: Stretch, plaque: Plaque, 
     if 0.5 <= length < SPOTTY_MM:
         found.append("spotty_calcification")
     return found
+
+
+def voltage_warnings(acquisition: Mapping[str, object]) -> tuple[str, ...]:
+    """Return that the tube voltage, where it is known, does not suit the classes of plaque; nothing where it does."""
+    kvp = acquisition.get("kvp")
+    if not isinstance(kvp, int | float) or FEATURE_KVP[0] <= float(kvp) <= FEATURE_KVP[1]:
+        return ()
+    low, high = FEATURE_KVP
+    return (
+        f"at {float(kvp):.0f} kV the attenuation of plaque differs from that at {low:.0f} to {high:.0f} kV: its "
+        "classes are uncertain, and low-attenuation plaque is not named",
+    )
+
+
+def believed_features(lesions: tuple[Lesion, ...], acquisition: Mapping[str, object]) -> tuple[Lesion, ...]:
+    """Return the lesions without the features that the tube voltage of the scan does not let believe."""
+    if not voltage_warnings(acquisition):
+        return lesions
+    return tuple(
+        replace(lesion, features=tuple(word for word in lesion.features if word != "low_attenuation"))
+        for lesion in lesions
+    )
