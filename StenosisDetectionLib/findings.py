@@ -1,6 +1,6 @@
 """What is found in a study: lesions, a reader's decisions, the patient, image quality and research findings.
 
-Frozen dataclasses without behavior, in RAS, mm and HU. They are imported from `study`, where the rest of the data is.
+Frozen dataclasses, in RAS, mm and HU. They are imported from `study`, where the rest of the data is.
 """
 
 from dataclasses import dataclass
@@ -113,7 +113,7 @@ class Patient:
 
     `segment_stenosis_score` adds for each segment 0 (no plaque), 1 (plaque, stenosis below 50 %), 2 (50 to 69 %) or 3
     (70 % and more); `severity` has one entry per territory that was found. The plaque volumes are sums over the part of
-    the whole tree in which the outer wall shows, `wall_shown_percent` of its length, so that they are lower bounds;
+    the whole tree in which the outer wall can be measured, `wall_shown_percent` of its length, and calcium everywhere;
     `percent_atheroma_volume` is their part of the vessel within the outer wall there. None where it never shows.
     """
 
@@ -133,6 +133,16 @@ class Patient:
     fibrofatty_volume_mm3: float | None = None
     fibrous_volume_mm3: float | None = None
     wall_shown_percent: float | None = None
+
+    @property
+    def probability_50(self) -> float | None:
+        """The largest probability of a diameter stenosis of 50 % among the territories; None without any."""
+        return max((one.probability_50 for one in self.severity), default=None)
+
+    @property
+    def probability_70(self) -> float | None:
+        """The largest probability of a diameter stenosis of 70 % among the territories; None without any."""
+        return max((one.probability_70 for one in self.severity), default=None)
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,8 @@ PATIENT_COLUMNS: tuple[Column, ...] = (
     Column("modifiers", str, "Modifiers", "", "Modifiers of CAD-RADS 2.0, words separated by spaces"),
     Column("segment_involvement_score", int, "SIS", "", "Segments with plaque, of 18"),
     Column("segment_stenosis_score", int, "SSS", "", "Sum over the segments of 0 to 3, of 54"),
+    Column("probability_50", float, "P(>= 50 %)", "", "Largest of the territories"),
+    Column("probability_70", float, "P(>= 70 %)", "", "Largest of the territories"),
     Column("dominance", str, "Dominance", "", "right, left, balanced or unknown"),
     *(
         Column(f"{name.lower()}_{field}", kind, f"{name} {title}", unit, description, decimals)
@@ -139,13 +141,13 @@ PATIENT_COLUMNS: tuple[Column, ...] = (
             ("assessed", str, "assessed", "", "yes, or no where a part of it could not be", 0),
         )
     ),
-    Column("plaque_volume_mm3", float, "Plaque volume", "mm3", "Where the outer wall shows: a lower bound", 1),
+    Column("plaque_volume_mm3", float, "Plaque volume", "mm3", "Where the outer wall can be measured", 1),
     Column("calcified_volume_mm3", float, "Calcified", "mm3", "Volume of its calcified part", 1),
     Column("low_attenuation_volume_mm3", float, "Low attenuation", "mm3", "Noncalcified plaque below 30 HU", 1),
     Column("fibrofatty_volume_mm3", float, "Fibrofatty", "mm3", "Noncalcified plaque of 30 to 130 HU", 1),
     Column("fibrous_volume_mm3", float, "Fibrous", "mm3", "Noncalcified plaque above 130 HU", 1),
     Column("atheroma_volume_percent", float, "Atheroma volume", "%", "Plaque over vessel within the outer wall", 2),
-    Column("wall_shown_percent", float, "Wall shown", "%", "Share of the measured length with an outer wall", 1),
+    Column("wall_shown_percent", float, "Wall shown", "%", "Share of the length where the outer wall is measured", 1),
     Column("noise_hu", float, "Noise", "[hnsf'U]", "Standard deviation in the aorta", 1),
     Column("aorta_hu", float, "Aorta", "[hnsf'U]", "Attenuation of the aorta", 1),
     Column("contrast_to_noise", float, "Contrast to noise", "", "Median along the main vessels", 1),
@@ -190,6 +192,8 @@ def patient_row(study: StudyResult) -> Row:
         "cad_rads": patient.cad_rads or "",
         "plaque_burden": patient.plaque_burden or "",
         "modifiers": " ".join(patient.modifiers),
+        "probability_50": patient.probability_50,
+        "probability_70": patient.probability_70,
         "atheroma_volume_percent": patient.percent_atheroma_volume,
         "noise_hu": quality.noise_hu,
         "aorta_hu": quality.aorta_hu,

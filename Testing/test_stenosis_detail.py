@@ -7,7 +7,7 @@ import pytest
 from test_stenosis import ALONG, bump, profile_of, study, vessel_of
 
 from StenosisDetectionLib.stenosis import assess_patient, find_lesions, fit_references
-from StenosisDetectionLib.stenosis.burden import plaque_volumes, segment_scores
+from StenosisDetectionLib.stenosis.burden import believed_calcium, plaque_volumes, segment_scores
 from StenosisDetectionLib.stenosis.local_reference import local_reference
 from StenosisDetectionLib.stenosis.plaque import (
     believed_features,
@@ -19,7 +19,7 @@ from StenosisDetectionLib.stenosis.plaque import (
 from StenosisDetectionLib.stenosis.priors import FINET, population_diameter
 from StenosisDetectionLib.stenosis.reference import _fit_vessel
 from StenosisDetectionLib.stenosis.stretch import Stretch
-from StenosisDetectionLib.study import VesselTree
+from StenosisDetectionLib.study import Lesion, ReferenceProfile, VesselTree
 
 
 def test_the_local_reference_follows_a_locally_wide_vessel_and_is_flagged() -> None:
@@ -192,6 +192,11 @@ def test_a_lesion_of_a_thin_vessel_is_plaque_and_no_stenosis_of_the_category() -
     assert categories == ["3", "N", "3"]
 
 
+def lesion_of() -> Lesion:
+    tree, profiles = study(3.2 * bump(ALONG, 40, 10, 60), noise=0.02)
+    return find_lesions(tree, profiles, fit_references(tree, profiles), 1.5)[0]
+
+
 def test_plaque_of_the_whole_tree_is_what_is_thicker_than_a_healthy_wall() -> None:
     """A vessel of 3 mm with a wall of 0.5 mm, 10 mm of plaque 1.5 mm thick, and 20 mm of fat taken for its wall."""
     vessel = vessel_of("LAD", 80.0, 1.6, number=7)
@@ -205,7 +210,9 @@ def test_plaque_of_the_whole_tree_is_what_is_thicker_than_a_healthy_wall() -> No
         plaque_area_mm2=area, outer_diameter_mm=outer, plaque_hu=hu,
         calcified_area_mm2=np.where((ALONG >= 28) & (ALONG < 30), 2.0, 0.0),
     )  # fmt: skip
-    found = plaque_volumes((profile,))
+    tree = VesselTree((vessel,))
+    reference = ReferenceProfile("LAD", np.full(len(ALONG), 3.0), np.full(len(ALONG), 0.1), "model")
+    found = plaque_volumes(tree, (profile,), (reference,), ())
     total = 10.0 * np.pi / 4 * (6.0**2 - 4.0**2)
     assert found.plaque_volume_mm3 == pytest.approx(total, rel=1e-6)
     assert found.calcified_volume_mm3 == pytest.approx(4.0)
@@ -216,8 +223,30 @@ def test_plaque_of_the_whole_tree_is_what_is_thicker_than_a_healthy_wall() -> No
     vessel_mm3 = 0.25 * (np.pi / 4 * outer[~fat] ** 2).sum()
     assert found.percent_atheroma_volume == pytest.approx(100 * total / vessel_mm3)
     hidden = replace(profile, plaque_area_mm2=np.full(len(ALONG), np.nan))
-    assert plaque_volumes((hidden,)).plaque_volume_mm3 is None
-    assert plaque_volumes(()).wall_shown_percent is None
+    assert plaque_volumes(tree, (hidden,), (reference,), ()).plaque_volume_mm3 is None
+    thin = replace(reference, diameter_mm=np.full(len(ALONG), 1.9))
+    assert plaque_volumes(tree, (profile,), (thin,), ()).plaque_volume_mm3 is None
+    lesion = replace(lesion_of(), vessel="LAD", start_mm=20.0, throat_mm=25.0, end_mm=29.75)
+    assert plaque_volumes(tree, (profile,), (thin,), (lesion,)).plaque_volume_mm3 == pytest.approx(total)
+    assert plaque_volumes(VesselTree(()), (), (), ()).wall_shown_percent is None
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "area", "parent", "kept"),
+    [
+        (30.0, 32.0, 1.0, None, True),
+        (30.0, 30.5, 1.0, None, False),  # too short
+        (30.0, 32.0, 0.4, None, False),  # too small
+        (1.0, 4.0, 9.0, None, False),  # blood of the aorta
+        (1.0, 4.0, 9.0, "LM", True),
+    ],
+)
+def test_calcium_that_is_believed(start: float, end: float, area: float, parent: str | None, kept: bool) -> None:
+    vessel = vessel_of("LAD", 80.0, 1.6, parent, None if parent is None else 10.0, number=7)
+    along = vessel.distance_mm
+    calcium = np.where((along >= start) & (along < end), area, 0.0)
+    profile = replace(profile_of(vessel, np.full(len(along), 3.0)), calcified_area_mm2=calcium)
+    assert believed_calcium(vessel, profile).sum() == (calcium.sum() if kept else 0.0)
 
 
 @pytest.mark.parametrize(("kvp", "believed"), [(None, True), (100, True), (120.0, True), (80, False), (140, False)])

@@ -121,6 +121,7 @@ def test_what_analysis_and_readers_add_follows_the_schema(schema):
     assert list(document)[-2:] == ["reviews", "research"]
     assert document["patient"]["segment_stenosis_score"] == 3
     assert [one["territory"] for one in document["patient"]["territories"]] == ["LAD", "RCA"]
+    assert (document["patient"]["probability_50"], document["patient"]["probability_70"]) == (0.85, 0.1)
     assert document["patient"]["plaque"]["fibrofatty_volume_mm3"] == 19.0
     assert document["quality"]["contrast_to_noise"] == 21.5
     left_main, lad = (document["vessels"][n]["segments"][0] for n in (0, 1))

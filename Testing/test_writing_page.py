@@ -90,10 +90,11 @@ def test_shows_scores_territories_plaque_and_quality():
     text = Page(report_page(full_study())).text
     assert "Segment involvement score (SIS) 2 of 18 segments" in text
     assert "Segment stenosis score (SSS) 3 of 54" in text
+    assert "P(≥ 50 %), P(≥ 70 %) 85 %, 10 %" in text
     assert "LAD moderate 60 99 85 10 completely" in text
     assert "RCA mild 30 70 5 < 1 in part" in text
     assert "Volume 40 mm³ Calcified 8 mm³ Fibrous (above 130 HU) 11 mm³ Fibrofatty (30 to 130 HU) 19 mm³" in text
-    assert "Part of the vessel volume 6.2 %" in text and "over 73 % of the measured length" in text
+    assert "Part of the vessel volume 6.2 %" in text and "over 73 % of the length of all vessels" in text
     assert "Contrast to noise 22" in text
     assert "100 401 19 ± 2 22 none found" in text
     assert "98 390 – 21 L1 moderate" in text

@@ -1,10 +1,10 @@
 """Image quality along the coronary segments: attenuation, noise and contrast-to-noise ratio.
 
 In: CT, vessel tree, lumen profiles, point spread and noise of the study. Out: a `SegmentQuality` per SCCT segment in
-HU, and the contrast-to-noise ratio of the study. Method of the noise: the voxels in the core of the lumen, to which the
-point spread brings hardly anything of the edge, around a quadratic trend along the vessel, median absolute deviation
-times 1.4826 (as the noise of the aorta is found). Its standard error counts a value per mm of the vessel or per mm3 of
-the core, since the noise of neighboring voxels is shared.
+HU, and the contrast-to-noise ratio of the study. Method of the noise: the voxels near the center of the lumen, minus
+what the point spread makes of a round lumen there (`disc.py`) and a trend along the vessel, both fitted to them; the
+standard deviation of the rest. Its standard error counts a value per mm of the vessel or per mm3, since the noise of
+neighboring voxels is shared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from ..study import CTVolume, LumenProfile, Vessel, VesselSegment, VesselTree
 
 EDGE_SIGMAS = 2.5
-"""The core of the lumen stays this many standard deviations of the point spread away from the edge."""
+"""Voxels this many standard deviations of the point spread inside of the edge see hardly anything of it."""
+
+NARROW_MM, NARROW_SHARE = 0.5, 0.4
+"""In narrower vessels voxels up to this distance from the center, and this share of the radius, are used as well."""
+
+SMALLEST_RADIUS_MM = 0.9
+"""Below this radius of the lumen its center tells more of the point spread than of the noise."""
 
 FEWEST_VOXELS = 50
 """Fewer voxels tell nothing of the noise."""
@@ -32,6 +38,7 @@ MAIN_VESSELS = ("LM", "LAD", "LCX", "RCA")
 _MEASURED = ("ok", "bifurcation", "ostium")
 _STEP = 2
 _LARGEST_CORE_MM = 1.5
+_OUTLIER = 4.0
 
 
 def segment_quality(
@@ -94,33 +101,55 @@ def _median(values: np.ndarray) -> float | None:
 def _core_noise(
     volume: CTVolume, vessel: Vessel, profile: LumenProfile, measured: np.ndarray, sigma_mm: float
 ) -> tuple[float | None, float | None]:
-    """Return the noise in HU and its standard error from the voxels in the core of the lumen; None where too few."""
+    """Return the noise in HU and its standard error from the voxels near the center; None where there are too few."""
+    import torch
+
+    from .disc import blurred_disc
+
     with np.errstate(invalid="ignore"):
-        core = np.minimum(profile.minimum_diameter_mm / 2.0 - EDGE_SIGMAS * sigma_mm, _LARGEST_CORE_MM)
-        # Calcium reaches farther into the lumen than its edge does.
-        use = measured & (core > 0.0) & ~(profile.calcified_area_mm2 > 0.0)
+        radius = profile.diameter_mm / 2.0
+        narrow = np.minimum(NARROW_SHARE * radius, NARROW_MM)
+        core = np.minimum(
+            np.maximum(profile.minimum_diameter_mm / 2.0 - EDGE_SIGMAS * sigma_mm, narrow), _LARGEST_CORE_MM
+        )
+        # Calcium reaches farther into the lumen than its edge does, and branches have no round lumen.
+        use = (
+            measured
+            & (np.array(profile.quality) == "ok")
+            & (radius >= SMALLEST_RADIUS_MM)
+            & ~(profile.calcified_area_mm2 > 0.0)
+        )
     chosen = np.flatnonzero(use)[::_STEP]
     if not len(chosen):
         return None, None
-    hu, along = _core_voxels(volume, profile.contour_center_ras[chosen], core[chosen], vessel.distance_mm[chosen])
+    hu, distance, nearest = _core_voxels(volume, profile.contour_center_ras[chosen], core[chosen])
     if len(hu) < FEWEST_VOXELS:
         return None, None
-    x = (along - along.mean()) / 10.0
-    basis = np.column_stack([np.ones_like(x), x, x * x])
-    middle = np.median(hu)
-    kept = np.abs(hu - middle) < 6.0 * np.median(np.abs(hu - middle)) + 1.0
-    rest = hu - basis @ np.linalg.lstsq(basis[kept], hu[kept], rcond=None)[0]
-    noise = float(1.4826 * np.median(np.abs(rest - np.median(rest))))
-    volume_mm3 = len(hu) * float(np.prod(spacing_of(volume.ijk_to_ras)))
-    independent = max(use.sum() * CENTERLINE_SPACING_MM, volume_mm3) - basis.shape[1]
-    # The median absolute deviation needs 2.7 times the values that the standard deviation needs.
-    return (noise, noise * math.sqrt(2.7 / (2.0 * independent))) if noise > 0.0 and independent > 1.0 else (None, None)
+    x = (vessel.distance_mm[chosen][nearest] - vessel.distance_mm[chosen].mean()) / 10.0
+    lumen, _ = blurred_disc(
+        torch.from_numpy(distance).float(), torch.from_numpy(radius[chosen][nearest]).float(), torch.tensor(sigma_mm)
+    )
+    seen = lumen.numpy().astype(np.float64)
+    basis = np.column_stack([np.ones_like(x), x, x * x, seen, seen * x])
+    kept = np.ones(len(hu), dtype=bool)
+    for _ in range(3):
+        rest = hu - basis @ np.linalg.lstsq(basis[kept], hu[kept], rcond=None)[0]
+        middle = np.median(rest[kept])
+        kept = np.abs(rest - middle) < _OUTLIER * 1.4826 * np.median(np.abs(rest[kept] - middle)) + 1e-9
+    voxels_mm3 = len(hu) * float(np.prod(spacing_of(volume.ijk_to_ras)))
+    independent = max(use.sum() * CENTERLINE_SPACING_MM, voxels_mm3)
+    freedom = independent - basis.shape[1]
+    if freedom < 2.0:
+        return None, None
+    # The fit takes a part of the noise with it.
+    noise = float(rest[kept].std()) * math.sqrt(independent / freedom)
+    return (noise, noise / math.sqrt(2.0 * freedom)) if noise > 0.0 else (None, None)
 
 
 def _core_voxels(
-    volume: CTVolume, centers_ras: np.ndarray, core_mm: np.ndarray, along_mm: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return HU of the voxels whose nearest center lies within its core radius, and the distance along the vessel."""
+    volume: CTVolume, centers_ras: np.ndarray, core_mm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return HU, distance to the nearest center and its number of the voxels within the core radius of that center."""
     from scipy.spatial import cKDTree
 
     spacing = np.array(spacing_of(volume.ijk_to_ras))
@@ -130,5 +159,6 @@ def _core_voxels(
     ijk = np.unique((near[:, None] + steps).reshape(-1, 3), axis=0)
     ijk = ijk[((ijk >= 0) & (ijk < np.array(volume.size_ijk))).all(axis=1)]
     distance, nearest = cKDTree(centers_ras).query(transform_points(volume.ijk_to_ras, ijk))
-    i, j, k = ijk[distance <= core_mm[nearest]].T
-    return volume.voxels[k, j, i].astype(np.float64), along_mm[nearest[distance <= core_mm[nearest]]]
+    inside = distance <= core_mm[nearest]
+    i, j, k = ijk[inside].T
+    return volume.voxels[k, j, i].astype(np.float64), distance[inside], nearest[inside]

@@ -18,14 +18,22 @@ from .plaque import FIBROUS_HU, LOW_ATTENUATION_HU, wall_shown
 from .stretch import points_of, runs, segment_at
 
 if TYPE_CHECKING:
-    from ..study import Lesion, LumenProfile, VesselTree
+    from ..study import Lesion, LumenProfile, ReferenceProfile, Vessel, VesselTree
 
 CALCIUM_MM2, CALCIUM_MM = 0.5, 1.0
-"""Calcium of this area over this length along the vessel is plaque of its segment."""
+"""Calcium counts that somewhere has this area in a section and is this long along the vessel; less is noise."""
+
+AORTIC_MM = 5.0
+"""At its ostium a section of the vessel cuts the aorta, whose blood looks like calcium beside the lumen."""
 
 THICK_WALL_MM, THICK_MM = 0.8, 2.0
 """A wall of this thickness over this length along the vessel holds plaque; what is thinner is healthy or noise."""
 
+PLAQUE_VESSEL_MM = 2.0
+"""Outside of lesions noncalcified plaque is measured in vessels of this healthy diameter: in smaller ones the fit
+widens the wall."""
+
+_WALL_MEASURED = ("ok", "calcium")
 _SCCT = frozenset(segment.abbreviation for segment in SEGMENTS)
 
 
@@ -58,14 +66,26 @@ def segment_scores(tree: VesselTree, profiles: tuple[LumenProfile, ...], lesions
     }
 
 
-def plaque_volumes(profiles: tuple[LumenProfile, ...]) -> PlaqueVolumes:
-    """Return the volumes of plaque; calcium counts everywhere, the rest where the outer wall shows."""
+def plaque_volumes(
+    tree: VesselTree,
+    profiles: tuple[LumenProfile, ...],
+    references: tuple[ReferenceProfile, ...],
+    lesions: tuple[Lesion, ...],
+) -> PlaqueVolumes:
+    """Return the volumes of plaque: calcium everywhere, the rest in lesions and where a thick wall can be measured."""
     sums = np.zeros(5)
     points, shown_points = 0, 0
-    for profile in profiles:
-        calcium = np.nan_to_num(profile.calcified_area_mm2)
-        shown = wall_shown(profile)
-        thick = _thick(profile, shown)
+    plaque_mm2, vessel_mm2 = 0.0, 0.0
+    for vessel, profile, reference in zip(tree.vessels, profiles, references, strict=True):
+        calcium = believed_calcium(vessel, profile)
+        narrowed = np.zeros(len(calcium), dtype=bool)
+        for lesion in lesions:
+            if lesion.vessel == vessel.name:
+                narrowed |= (vessel.distance_mm >= lesion.start_mm) & (vessel.distance_mm <= lesion.end_mm)
+        with np.errstate(invalid="ignore"):
+            wide = (reference.diameter_mm >= PLAQUE_VESSEL_MM) & np.isin(profile.quality, _WALL_MEASURED)
+        shown = wall_shown(profile) & (wide | narrowed)
+        thick = _thick(profile, shown) | (shown & narrowed)
         plaque = np.where(thick, np.maximum(np.nan_to_num(profile.plaque_area_mm2), calcium), calcium)
         points += int(np.isfinite(profile.diameter_mm).sum())
         shown_points += int(shown.sum())
@@ -74,12 +94,30 @@ def plaque_volumes(profiles: tuple[LumenProfile, ...]) -> PlaqueVolumes:
             soft = np.where(thick & np.isfinite(hu), plaque - calcium, 0.0)
             low, fibrous = hu < LOW_ATTENUATION_HU, hu > FIBROUS_HU
         sums += [plaque.sum(), calcium.sum(), soft[low].sum(), soft[~low & ~fibrous].sum(), soft[fibrous].sum()]
+        if profile.outer_diameter_mm is not None:
+            within = shown & np.isfinite(profile.outer_diameter_mm)
+            plaque_mm2 += float(plaque[within].sum())
+            vessel_mm2 += float((np.pi / 4.0 * profile.outer_diameter_mm[within] ** 2).sum())
     if not shown_points:
         return PlaqueVolumes(wall_shown_percent=0.0 if points else None)
     total, calcified, low_mm3, fatty, fibrous_mm3 = (float(value) for value in sums * CENTERLINE_SPACING_MM)
-    return PlaqueVolumes(
-        total, _percent_atheroma(profiles), calcified, low_mm3, fatty, fibrous_mm3, 100.0 * shown_points / points
-    )
+    percent = 100.0 * plaque_mm2 / vessel_mm2 if vessel_mm2 > 0.0 else None
+    return PlaqueVolumes(total, percent, calcified, low_mm3, fatty, fibrous_mm3, 100.0 * shown_points / points)
+
+
+def believed_calcium(vessel: Vessel, profile: LumenProfile) -> np.ndarray:
+    """Return the area (N,) of calcium in mm2 where it is long and large enough, and away from the aorta."""
+    area = np.nan_to_num(profile.calcified_area_mm2)
+    unseen = np.isin(profile.quality, ("low_contrast", "outside"))
+    if vessel.parent is None:
+        unseen |= vessel.distance_mm < AORTIC_MM
+    area = np.where(unseen, 0.0, area)
+    kept = np.zeros_like(area)
+    for first, last in runs(area > 0.0):
+        inside = slice(first, last + 1)
+        if area[inside].max() > CALCIUM_MM2 and last - first + 1 >= points_of(CALCIUM_MM):
+            kept[inside] = area[inside]
+    return kept
 
 
 def _thick(profile: LumenProfile, shown: np.ndarray) -> np.ndarray:
@@ -94,18 +132,6 @@ def _thick(profile: LumenProfile, shown: np.ndarray) -> np.ndarray:
     return thick
 
 
-def _percent_atheroma(profiles: tuple[LumenProfile, ...]) -> float | None:
-    """Return the plaque as a percentage of the vessel within its outer wall, where both are known."""
-    plaque, vessel = 0.0, 0.0
-    for profile in profiles:
-        if profile.outer_diameter_mm is None:
-            continue
-        known = wall_shown(profile) & np.isfinite(profile.outer_diameter_mm)
-        plaque += float(profile.plaque_area_mm2[known & _thick(profile, known)].sum())
-        vessel += float((np.pi / 4.0 * profile.outer_diameter_mm[known] ** 2).sum())
-    return 100.0 * plaque / vessel if vessel > 0.0 else None
-
-
 def _scct_segment(tree: VesselTree, vessel_name: str, segment: str) -> str:
     """Return the segment itself, or for a branch outside of the SCCT model the one it leaves."""
     known = {vessel.name: vessel for vessel in tree.vessels}
@@ -118,12 +144,10 @@ def _scct_segment(tree: VesselTree, vessel_name: str, segment: str) -> str:
 
 
 def _calcified_segments(tree: VesselTree, profiles: tuple[LumenProfile, ...]) -> set[str]:
-    """Return the segments with enough calcium along the vessel."""
+    """Return the segments with calcium in them."""
     result: set[str] = set()
     for vessel, profile in zip(tree.vessels, profiles, strict=True):
-        with np.errstate(invalid="ignore"):
-            calcium = profile.calcified_area_mm2 > CALCIUM_MM2
-        names = [segment_at(vessel, float(vessel.distance_mm[i])) for i in np.flatnonzero(calcium)]
-        enough = {name for name in names if names.count(name) * CENTERLINE_SPACING_MM >= CALCIUM_MM}
-        result |= {_scct_segment(tree, vessel.name, name) for name in enough}
+        calcified = np.flatnonzero(believed_calcium(vessel, profile) > CALCIUM_MM2)
+        names = [segment_at(vessel, float(vessel.distance_mm[i])) for i in calcified]
+        result |= {_scct_segment(tree, vessel.name, name) for name in set(names)}
     return result

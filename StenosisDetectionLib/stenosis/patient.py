@@ -106,7 +106,7 @@ def assess_patient(
         modifiers=result.modifiers,
         segment_stenosis_score=sum(scores.values()),
         severity=_severity(tree, lesions, unsure),
-        **vars(plaque_volumes(profiles)),
+        **vars(plaque_volumes(tree, profiles, references, lesions)),
     )
     return patient, tuple(warnings)
 

@@ -195,6 +195,8 @@ def _patient(patient: Patient) -> dict[str, Any]:
         "modifiers": list(patient.modifiers),
         "reviewed": reviewed,
         "segment_stenosis_score": patient.segment_stenosis_score,
+        "probability_50": rounded(patient.probability_50, 4),
+        "probability_70": rounded(patient.probability_70, 4),
         "territories": [_territory(severity) for severity in patient.severity],
         "plaque": {
             "volume_mm3": rounded(patient.plaque_volume_mm3, 3),

@@ -12,7 +12,7 @@ from ..anatomy import SEGMENTS, SegmentDefinition, segment_definition, vessel_de
 from ..resources import resource_path
 from ..rows import Row, vessel_rows
 from ..stenosis import assess_patient, smallest_graded_mm
-from ..stenosis.burden import THICK_WALL_MM
+from ..stenosis.burden import PLAQUE_VESSEL_MM, THICK_WALL_MM
 from ..stenosis.fat_attenuation import FAT_HU
 from ..stenosis.lesions import DETECTION_PERCENT, IGNORED_END_MM
 from ..stenosis.measurement import DISAGREEMENT
@@ -94,6 +94,7 @@ def report_page(study: StudyResult) -> str:
         category_range=category_range(study),
         disagreement_percent=100.0 * DISAGREEMENT,
         thick_wall_mm=THICK_WALL_MM,
+        plaque_vessel_mm=PLAQUE_VESSEL_MM,
         fat_window=FAT_HU,
         pressures=(AORTIC_MMHG, VENOUS_MMHG, VELOCITY_M_S),
         notes=wording.study_notes(study),
