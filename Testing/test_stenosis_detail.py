@@ -165,6 +165,13 @@ def test_plaque_is_parted_by_attenuation_and_features_are_candidates() -> None:
     assert high_risk_features(profile, stretch, plaque, index) == ["low_attenuation", "positive_remodeling"]
     noisy = replace(profile, contrast_to_noise=np.full(len(ALONG), 6.0))
     assert high_risk_features(noisy, stretch, plaque, index) == ["positive_remodeling"]
+    # Spots that are no calcium in the volume of the plaque are no spotty calcification either.
+    spots = replace(profile, calcified_area_mm2=np.where(np.abs(ALONG - 40) < 1.0, 0.3, 0.0))
+    assert plaque_of(spots, stretch.first, stretch.last).calcified_volume_mm3 > 0.5
+    assert "spotty_calcification" in high_risk_features(
+        spots, stretch, replace(plaque, calcified_volume_mm3=0.6), index
+    )
+    assert "spotty_calcification" not in high_risk_features(spots, stretch, plaque, index)
 
 
 def test_a_branch_without_a_segment_counts_to_the_segment_it_leaves() -> None:

@@ -120,7 +120,7 @@ def high_risk_features(profile: LumenProfile, stretch: Stretch, plaque: Plaque, 
     if remodeling is not None and remodeling >= POSITIVE_REMODELING:
         found.append("positive_remodeling")
     length = float((np.nan_to_num(profile.calcified_area_mm2[inside]) > 0.2).sum()) * CENTERLINE_SPACING_MM
-    if 0.5 <= length < SPOTTY_MM:
+    if 0.5 <= length < SPOTTY_MM and (plaque.calcified_volume_mm3 or 0.0) > 0.0:
         found.append("spotty_calcification")
     return found
 
