@@ -45,9 +45,7 @@ def main(root: Path, numbers: tuple[int, ...]) -> None:
     """Print a line a case, and how the noise of segments lies to its standard error."""
     cases = verification_cases(SET)
     scores: list[float] = []
-    print(
-        "| case | plaque mm3, true | measured | calcium mm3, true | measured | fat HU, true | LAD, LCX, RCA | category |"
-    )
+    print("| case | plaque, true | mm3 | calcium, true | mm3 | fat HU, true | LAD, LCX, RCA | category, true, found |")
     print("|---|---|---|---|---|---|---|---|")
     for number in numbers:
         truth, study = measured(make_cached(cases[number], root))
@@ -59,7 +57,7 @@ def main(root: Path, numbers: tuple[int, ...]) -> None:
         print(
             f"| {cases[number].name} | {plaque:.0f} | {patient.plaque_volume_mm3 or 0.0:.0f} | {calcium:.0f} "
             f"| {patient.calcified_volume_mm3 or 0.0:.0f} | {truth['attenuation_hu']['fat']:.0f} | {shown} "
-            f"| {true_category(truth, study)}, found {patient.cad_rads} |",
+            f"| {true_category(truth, study)}, {patient.cad_rads} |",
             flush=True,
         )
         scores += [

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -51,7 +52,7 @@ def scan(tmp_path_factory) -> tuple[str, str]:
     return write(folder / "scan.nrrd", voxels.astype(np.int16)), write(folder / "regions.seg.nrrd", labels, names)
 
 
-def test_scores_each_artery_and_all_of_them(scan, capsys, tmp_path):
+def test_scores_each_artery_and_all_of_them(scan, capsys, tmp_path, repository):
     image, regions = scan
     request = ["calcium", image, "--regions", regions, "--output", str(tmp_path / "out"), "--calibration", "0.001"]
     assert main(request) == 0
@@ -59,6 +60,8 @@ def test_scores_each_artery_and_all_of_them(scan, capsys, tmp_path):
     path = Path(captured.out.strip())
     assert path.name == "calcium.json" and path.parent.name.startswith("case-")
     result = json.loads(path.read_text("utf-8"))
+    schema = json.loads((repository / "Resources" / "schema" / "calcium.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(result)
     pixel = 0.64
     lad, rca = pixel * (20 * 4 * 2 + 6 * 2), pixel * 20
     assert result["agatston"] == pytest.approx(lad + rca, abs=0.06)
