@@ -25,7 +25,9 @@ SECTIONS = {
 }
 ALL_SECTIONS = ("inputs", "model", "findings", "vessels", "correct", "review", "advanced")
 PANEL_WIDTH = 520
-VIEWS = {"3d": (430, 400), "long": (270, 400), "cross": (400, 400), "reformation": (1100, 170), "plot": (1100, 230)}
+VIEWS = {"3d": (430, 510), "long": (270, 510), "cross": (400, 510), "reformation": (1100, 250), "plot": (1100, 385)}
+THUMBNAIL = (260, 280)
+"""Size in pixels that the Sample Data module asks for."""
 
 
 def main(arguments=None):
@@ -41,6 +43,7 @@ def main(arguments=None):
     from panel_fixtures import MODULE, NAMES
     from slicer_stand_in.install import installed
     from slicer_stand_in.pythonqt import Table
+    from view_pictures import three_d_picture
 
     table = Table(NAMES)
     with tempfile.TemporaryDirectory() as folder, installed(MODULE, table, Path(folder)) as module:
@@ -57,6 +60,7 @@ def main(arguments=None):
             widget.ui.curvedCheckBox.checked = True
             _views_picture().save(str(options.output / "curved.png"))
             widget.ui.curvedCheckBox.checked = False
+            three_d_picture(THUMBNAIL, labels=False).save(str(options.output / "StenosisDetectionDemo.png"))
             _beside(_panel_picture(widget, ("inputs", "findings", "vessels")), straight).save(
                 str(options.output / "StenosisDetection.png")
             )

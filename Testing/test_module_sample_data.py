@@ -70,6 +70,8 @@ def test_the_demo_study_is_offered_as_sample_data(panel_module, monkeypatch):
     import sys
     import types
 
+    from PySide6.QtGui import QImage
+
     offered = {}
     logic = types.SimpleNamespace(
         registerCustomSampleDataCategory=lambda category, title: offered.update(category=category),
@@ -82,3 +84,5 @@ def test_the_demo_study_is_offered_as_sample_data(panel_module, monkeypatch):
     # The data source checks that its lists have one length; nothing is downloaded.
     assert offered["uris"] == offered["fileNames"] == offered["nodeNames"] == []
     assert offered["customDownloader"](None) == "added"
+    thumbnail = QImage(offered["thumbnailFileName"])
+    assert (thumbnail.width(), thumbnail.height()) == (260, 280)  # what Sample Data shows

@@ -1,5 +1,6 @@
 """The files of a scene, read back with other software than that which wrote them where there is any."""
 
+import dataclasses
 import json
 import weakref
 import zipfile
@@ -17,7 +18,7 @@ from StenosisDetectionLib.scene import write_scene, write_scene_files
 from StenosisDetectionLib.scene import writing as scene_writing
 from StenosisDetectionLib.scene.nodes import find_result_nodes
 
-pytest.importorskip("slicer", reason="slicer-core is not installed")
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,40 @@ def test_bundle_that_mrml_cannot_write_is_an_error(study, tmp_path, monkeypatch)
     with pytest.raises(StenosisDetectionError, match=r"could not write scene\.mrb"):
         write_scene_files(study, tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_labels_on_a_grid_of_their_own_come_back_voxel_by_voxel(study, tmp_path):
+    """Only then is what nobody corrected measured as before after a scene was saved and loaded."""
+    from StenosisDetectionLib.geometry import affine, spacing_of
+    from StenosisDetectionLib.scene.reading import label_map_of_segmentation
+
+    spacing = np.array(spacing_of(study.labels.ijk_to_ras))
+    directions = study.labels.ijk_to_ras[:3, :3] / spacing
+    own = affine(0.77 * spacing, directions, study.labels.ijk_to_ras[:3, 3] + 0.31 * spacing)
+    other = dataclasses.replace(study, labels=dataclasses.replace(study.labels, ijk_to_ras=own))
+    write_scene_files(other, tmp_path)
+    scene = read_bundle(tmp_path / "scene.mrb", tmp_path)
+    node = nodes_of(scene, "vtkMRMLSegmentationNode")[0]
+    back = label_map_of_segmentation(node)
+    ijk = np.argwhere(back.labels)[:, ::-1]
+    known = transform_points(np.linalg.inv(own), transform_points(back.ijk_to_ras, ijk))
+    np.testing.assert_allclose(known, known.round(), atol=1e-3)
+    names = {name: value for value, name in study.labels.names.items()}
+    i, j, k = known.round().astype(int).T
+    expected = study.labels.labels[k, j, i]
+    found = np.array([names[back.names[int(value)]] for value in back.labels[back.labels > 0]])
+    np.testing.assert_array_equal(found, expected)
+    assert len(found) == np.count_nonzero(study.labels.labels)
+    # A reader can draw wherever there is an image.
+    image = slicer.vtkOrientedImageData()
+    geometry = node.GetSegmentation().GetConversionParameter(
+        slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    )
+    assert slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, image, False)
+    corner = np.array(study.volume.size_ijk) - 1.0
+    last = transform_points(np.linalg.inv(own), transform_points(study.volume.ijk_to_ras, corner))
+    assert (last <= np.array(image.GetExtent()[1::2]) + 1.0).all()
+    assert (np.array(image.GetExtent()[0::2]) <= 0).all()
 
 
 def test_mrml_is_touched_where_the_caller_says_only(study, tmp_path):

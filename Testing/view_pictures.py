@@ -69,7 +69,7 @@ def _lines(data):
         yield points[[line.GetId(n) for n in range(line.GetNumberOfIds())]]
 
 
-def three_d_picture(size):
+def three_d_picture(size, labels=True):
     """Return the 3D view: surfaces of the segmentation and the lesions with their labels."""
     renderer = vtk.vtkRenderer()
     renderer.SetBackground(0.45, 0.46, 0.70)
@@ -88,7 +88,7 @@ def three_d_picture(size):
     for node in _nodes("vtkMRMLMarkupsFiducialNode"):
         for index in range(node.GetNumberOfControlPoints()):
             if node.GetNthControlPointVisibility(index):
-                _add_point(renderer, node, index)
+                _add_point(renderer, node, index, labels)
     camera = renderer.GetActiveCamera()
     camera.SetViewUp(0, 0, 1)
     camera.SetPosition(-100, 600, 150)
@@ -98,7 +98,7 @@ def three_d_picture(size):
     return _rendered(renderer, size)
 
 
-def _add_point(renderer, node, index):
+def _add_point(renderer, node, index, labels):
     sphere, mapper, actor = vtk.vtkSphereSource(), vtk.vtkPolyDataMapper(), vtk.vtkActor()
     sphere.SetCenter(*node.GetNthControlPointPosition(index))
     sphere.SetRadius(1.0)
@@ -106,6 +106,8 @@ def _add_point(renderer, node, index):
     actor.SetMapper(mapper)
     actor.GetProperty().SetColor(*node.GetDisplayNode().GetSelectedColor())
     renderer.AddActor(actor)
+    if not labels:
+        return
     label = vtk.vtkBillboardTextActor3D()
     label.SetInput("  " + node.GetNthControlPointLabel(index))
     label.SetPosition(*node.GetNthControlPointPosition(index))

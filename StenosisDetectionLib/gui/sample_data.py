@@ -1,20 +1,27 @@
 """The demo study in Slicer's Sample Data module; it is computed, not downloaded."""
 
+from pathlib import Path
 from typing import Any
 
 from ..i18n import tr as _
 from .demo import demo_volume
 
+NAME = "StenosisDetectionDemo"
+"""Of the study, its node and its thumbnail."""
+
 
 def register_sample_data() -> None:
     """Offer the demo study in the Sample Data module; call it when Slicer has started."""
     import SampleData
+    import slicer
 
+    icons = Path(slicer.util.modulePath("StenosisDetection")).parent / "Resources" / "Icons"
     if hasattr(SampleData.SampleDataLogic, "registerCustomSampleDataCategory"):
         SampleData.SampleDataLogic.registerCustomSampleDataCategory("StenosisDetection", title=_("Stenosis Detection"))
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="StenosisDetection",
-        sampleName="StenosisDetectionDemo",
+        sampleName=NAME,
+        thumbnailFileName=str(icons / f"{NAME}.png"),
         uris=[],
         fileNames=[],
         nodeNames=[],
@@ -41,6 +48,6 @@ def add_demo_volume() -> Any:
         dialog.deleteLater()  # or it would stay, hidden, as long as the main window
     if volume is None:
         return None
-    volume_node = slicer.util.addVolumeFromArray(volume.voxels, volume.ijk_to_ras, "StenosisDetectionDemo")
+    volume_node = slicer.util.addVolumeFromArray(volume.voxels, volume.ijk_to_ras, NAME)
     slicer.util.setSliceViewerLayers(background=volume_node, fit=True)
     return volume_node
