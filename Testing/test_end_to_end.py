@@ -14,6 +14,7 @@ from StenosisDetectionLib import AnalysisOptions, analyze, read_label_map, read_
 from StenosisDetectionLib.cli.main import main
 from StenosisDetectionLib.errors import Cancelled, InputError
 from StenosisDetectionLib.geometry import LPS_TO_RAS, spacing_of, transform_points
+from StenosisDetectionLib.options import RESEARCH
 from StenosisDetectionLib.phantom import Phantom, toy_study
 from StenosisDetectionLib.progress import CancellableProgress, Progress
 from StenosisDetectionLib.study import CTVolume, StudyResult
@@ -51,8 +52,8 @@ def found(toy: Phantom) -> StudyResult:
 
 @pytest.fixture(scope="session")
 def measured(toy: Phantom) -> StudyResult:
-    """What it measures in the true lumen."""
-    return analyze(toy.volume, AnalysisOptions(device="cpu"), segmentation=toy.lumen)
+    """What it measures in the true lumen, research options included."""
+    return analyze(toy.volume, AnalysisOptions(device="cpu", research=RESEARCH), segmentation=toy.lumen)
 
 
 def itk_image(volume: CTVolume) -> SimpleITK.Image:
@@ -97,6 +98,26 @@ def test_the_right_coronary_artery_is_on_the_right_in_every_format(name: str, to
     wide = rca.diameter_mm > 2.5
     assert np.median(attenuation(volume, rca.points_ras[wide])) > 300.0
     np.testing.assert_allclose(attenuation(volume, rca.points_ras), attenuation(toy.volume, rca.points_ras), atol=0.5)
+
+
+def test_quality_of_segments_and_research_follow_the_truth(toy: Phantom, measured: StudyResult) -> None:
+    known = [one for one in measured.segment_quality if one.noise_hu is not None and one.noise_error_hu is not None]
+    assert len(measured.segment_quality) == sum(len(vessel.segments) for vessel in measured.tree.vessels)
+    assert len(known) >= 4
+    for one in known:
+        assert one.noise_hu is not None and one.noise_error_hu is not None
+        assert abs(one.noise_hu - toy.truth.noise_hu) < 3.0 * one.noise_error_hu
+    research = measured.research
+    assert research is not None and research.fat is not None and research.pressure is not None
+    assert [one.vessel for one in research.fat] == ["LAD", "LCX", "RCA"]
+    for fat in research.fat:
+        assert fat.attenuation_hu is not None
+        # The wall blurs into the fat, which has -90 HU.
+        assert -91.0 < fat.attenuation_hu < -80.0
+    assert [one.lesion_id for one in research.pressure] == [lesion.id for lesion in measured.lesions]
+    worst = max(measured.lesions, key=lambda lesion: lesion.diameter_stenosis_percent)
+    ratios = {one.lesion_id: one.pressure_ratio for one in research.pressure if one.pressure_ratio is not None}
+    assert ratios[worst.id] == min(ratios.values()) < 0.95
 
 
 def nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
