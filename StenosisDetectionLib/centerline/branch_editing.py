@@ -9,7 +9,7 @@ from ..geometry import arc_length, shifted, spacing_of, transform_points
 from ..study import CENTERLINE_SPACING_MM, LumenSegmentation, Vessel, VesselTree
 from .grid import build_grid
 from .segments import dominance_of, with_segments
-from .smoothing import path_radius, resample, smooth_path
+from .smoothing import DRAWN_WAVE_MM, PATH_STEP_MM, path_radius, resample, smooth_path
 
 EDITED_FLAG = "edited"
 
@@ -52,7 +52,8 @@ def drawn_vessel(
         parent_distance = float(trunk.distance_mm[joint])
         if away[joint] > trunk.radius_mm[joint] + START_MARGIN_MM:
             marks.append("bridged")
-        points = smooth_path(resample(np.concatenate([trunk.points_ras[joint : joint + 1], points]), 0.5))
+        way = np.concatenate([trunk.points_ras[joint : joint + 1], points])
+        points = smooth_path(resample(way, PATH_STEP_MM), DRAWN_WAVE_MM)
     return Vessel(
         name=name,
         parent=parent,
@@ -101,7 +102,7 @@ def _path_through(points_ras: np.ndarray, name: str) -> np.ndarray:
             f"the path of {name} is shorter than {SHORTEST_PATH_MM:.0f} mm: draw it from its start to its tip"
         )
     if along[-1] / (len(points) - 1) <= DENSE_MM:
-        return smooth_path(points)
+        return smooth_path(resample(points, PATH_STEP_MM), DRAWN_WAVE_MM)
     if len(points) > 2:
         # Square roots of the chords as parameter keep the spline from swinging out where control points crowd.
         parameter = np.concatenate([[0.0], np.cumsum(np.sqrt(np.diff(along)))])

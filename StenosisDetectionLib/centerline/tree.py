@@ -15,7 +15,16 @@ from .orientation import orientation_doubtful
 from .ostia import Ostium, estimate_ostia, find_ostia, ostium_marks
 from .paths import Section, components, lumen_graph, reach, trace_sections
 from .segments import dominance_of, with_segments
-from .smoothing import center_path, path_radius, smooth_path, straighten_tip
+from .smoothing import (
+    LARGEST_MOVE,
+    START_WEIGHT,
+    TRACED_WAVE_MM,
+    center_path,
+    fork_weights,
+    path_radius,
+    smooth_path,
+    straighten_tip,
+)
 from .surroundings import with_surroundings
 
 LARGEST_LUMEN_ML = 150.0
@@ -136,7 +145,13 @@ def _vessel(
     points = np.concatenate([start[None], points[1:]])
     if not sections[course.sections[-1]].children:
         points = straighten_tip(grid, points)
-    points = smooth_path(center_path(grid, points, fixed))
+    points = center_path(grid, points, fixed)
+    forks = np.array([sections[s].nodes[-1] for s in course.sections if sections[s].children], dtype=np.int64)
+    weights = fork_weights(points, grid.ras[forks], grid.depth[forks])
+    if course.parent is not None:
+        weights = np.minimum(weights, fork_weights(points, points[:1], np.array([fixed])))
+        weights[0] = START_WEIGHT
+    points = smooth_path(points, TRACED_WAVE_MM, weights, LARGEST_MOVE * grid.wall.query(points)[0])
     return Vessel(
         name=course.name,
         parent=parent_name,
