@@ -1,0 +1,146 @@
+"""The panel through the life of scene and module: the whole review after save and load, and the reload button."""
+
+import importlib.util
+import sys
+
+import pytest
+from panel_fixtures import MODULE, finish, needs_stand_in, process_events_until, start, table_column
+from scenes import read_into
+
+pytestmark = needs_stand_in
+
+
+def _review(widget):
+    """Do one of everything a reader does, and sign."""
+    ui = widget.ui
+    ui.readerEdit.text = "A. Reader"
+    ui.readerEdit._target.editingFinished.emit()
+    widget.panel._choose_lesion("L1")
+    ui.throatSpinBox.value = widget.panel.session.lesion("L1").throat_mm - 0.5
+    ui.commentEdit.text = "steps in the image"
+    ui.commentEdit._target.editingFinished.emit()
+    widget.panel._choose_lesion("L2")
+    ui.rejectButton.click()
+    ui.vesselComboBox.currentIndex = ui.vesselComboBox.findText("RCA")
+    ui.positionSlider.value = 8.0
+    ui.addLesionButton.click()
+    ui.undoButton.click()
+    ui.signButton.click()
+
+
+def test_every_step_says_who_when_and_what(reviewed):
+    _review(reviewed)
+    events = reviewed.panel.session.review.events
+    assert [event.action for event in events] == [
+        "measured again", "commented on", "rejected", "added", "took back", "signed",
+    ]  # fmt: skip
+    assert {event.by for event in events} == {"A. Reader"}
+    assert all(event.at.endswith("Z") and len(event.at) == len("2026-01-01T00:00:00Z") for event in events)
+    assert "→" in events[0].line
+    shown = reviewed.ui.historyText.plainText.splitlines()
+    assert len(shown) == len(events)
+    assert all("A. Reader" in line for line in shown)
+
+
+def test_save_and_load_restores_the_whole_review(reviewed, tmp_path):
+    import slicer
+
+    _review(reviewed)
+    ui, session = reviewed.ui, reviewed.panel.session
+    table = [table_column(ui.lesionTable, column) for column in range(11)]
+    before = session.review, session.study.lesions, ui.cadRadsLabel.text, ui.reviewLabel.text, ui.historyText.plainText
+    assert "A. Reader" in ui.cadRadsLabel.text
+    path = tmp_path / "review.mrb"
+    assert slicer.mrmlScene.WriteToMRB(str(path))
+    slicer.mrmlScene.Clear(0)
+    assert ui.lesionTable.rowCount == 0
+    read_into(slicer.mrmlScene, path, tmp_path)
+    session = reviewed.panel.session
+    assert [table_column(ui.lesionTable, column) for column in range(11)] == table
+    assert (
+        session.review, session.study.lesions, ui.cadRadsLabel.text, ui.reviewLabel.text, ui.historyText.plainText,
+    ) == before  # fmt: skip
+    reviewed.panel._choose_lesion("L2")
+    ui.acceptButton.click()  # and the review goes on
+    assert "unreviewed" in ui.cadRadsLabel.text
+
+
+def test_closing_the_scene_while_views_are_made_is_safe(widget, pipeline, monkeypatch):
+    import gc
+    import threading
+    import weakref
+
+    import slicer
+    from panel_fixtures import add_volume
+
+    from StenosisDetectionLib.gui import reformation_view
+
+    begun, go_on = threading.Event(), threading.Event()
+    make = reformation_view.cross_sections
+
+    def slow(*arguments, **options):
+        begun.set()
+        go_on.wait(20)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(reformation_view, "cross_sections", slow)
+    widget.ui.inputVolumeSelector.setCurrentNode(add_volume())
+    start(widget, pipeline)
+    threading.Timer(0.2, go_on.set).start()  # the test's own thread stands for the machine
+    finish(widget, pipeline)
+    assert begun.is_set()
+    voxels = weakref.ref(widget.panel.session.found.volume.voxels)
+    pipeline.calls.clear()
+    slicer.mrmlScene.Clear(0)
+    assert not widget.panel.vessels._reformation.preparing
+    gc.collect()
+    assert voxels() is None
+
+
+@pytest.fixture
+def forgotten_library():
+    """Let the module be reloaded; afterwards the other tests have their library again."""
+
+    def forget():
+        names = [name for name in sys.modules if name.partition(".")[0] == "StenosisDetectionLib"]
+        return {name: sys.modules.pop(name) for name in names}
+
+    before = dict(forget())
+    sys.modules.update(before)
+    yield
+    forget()
+    sys.modules.update(before)
+
+
+def test_the_reload_button_gives_a_new_panel_with_the_same_result(reviewed, forgotten_library, monkeypatch, table):
+    import slicer
+    from slicer_stand_in.pythonqt import Wrapped
+    from slicer_stand_in.widgets import make_parent
+
+    old = sys.modules["StenosisDetectionLib.gui.panel"]
+    reviewed.panel._choose_lesion("L2")
+    reviewed.ui.rejectButton.click()
+    made = []
+
+    def reload_module(name):
+        """What Slicer does: clean up the old widget, execute the file again, make a new widget."""
+        reviewed.cleanup()
+        specification = importlib.util.spec_from_file_location(name, MODULE)
+        module = importlib.util.module_from_spec(specification)
+        monkeypatch.setitem(sys.modules, name, module)
+        specification.loader.exec_module(module)
+        made.append(module.StenosisDetectionWidget(Wrapped(table, make_parent())))
+        made[0].setup()
+
+    monkeypatch.setattr(slicer.util, "reloadScriptedModule", reload_module)
+    reviewed.onReload()
+    monkeypatch.setattr(reviewed, "cleanup", lambda: None)
+    again = made[0]
+    assert sys.modules["StenosisDetectionLib.gui.panel"] is not old
+    assert type(again.panel).__module__ == "StenosisDetectionLib.gui.panel"
+    assert type(again.panel) is not old.Panel
+    assert again.ui.lesionTable.rowCount == 2
+    assert again.panel.session.review.rejected == {"L2"}
+    process_events_until(lambda: not again.panel.vessels._reformation.preparing)
+    again.panel._choose_lesion("L1")
+    again.cleanup()
