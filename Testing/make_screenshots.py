@@ -51,14 +51,15 @@ def main(arguments=None):
             _darken()
         widget = _opened(module, table, options.scene, Path(folder))
         plain = not options.dark and options.scale == "1"
-        for name, sections in SECTIONS.items() if plain else {"panel": ALL_SECTIONS}.items():
+        for name, sections in SECTIONS.items() if plain else {"all": ALL_SECTIONS}.items():
             suffix = "" if plain else f"-{'dark' if options.dark else 'light'}-{options.scale}"
-            _panel_picture(widget, sections).save(str(options.output / f"{name}{suffix}.png"))
+            _panel_picture(widget, sections).save(str(options.output / f"panel-{name}{suffix}.png"))
         if plain:
             widget.ui.curvedCheckBox.checked = False
             straight = _views_picture()
             widget.ui.curvedCheckBox.checked = True
-            _views_picture().save(str(options.output / "curved.png"))
+            straight.save(str(options.output / "views.png"))
+            _views_picture().save(str(options.output / "views-curved.png"))
             widget.ui.curvedCheckBox.checked = False
             three_d_picture(THUMBNAIL, labels=False).save(str(options.output / "StenosisDetectionDemo.png"))
             _beside(_panel_picture(widget, ("inputs", "findings", "vessels")), straight).save(
