@@ -311,7 +311,9 @@ def test_results_are_exported_to_a_folder(reviewed, monkeypatch, tmp_path):
     main, touched = threading.main_thread(), []
     build = writing.build_scene
     monkeypatch.setattr(
-        writing, "build_scene", lambda *given: (touched.append(threading.current_thread() is main), build(*given))[1]
+        writing,
+        "build_scene",
+        lambda *given, **record: (touched.append(threading.current_thread() is main), build(*given, **record))[1],
     )
     reviewed.ui.exportButton.click()
     assert reviewed.panel.run.running

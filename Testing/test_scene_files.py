@@ -241,9 +241,9 @@ def test_mrml_is_touched_where_the_caller_says_only(study, tmp_path):
 
     build = scene_writing.build_scene
 
-    def building(*arguments):
+    def building(*arguments, **options):
         assert inside
-        nodes = build(*arguments)
+        nodes = build(*arguments, **options)
         nodes_alive.add(nodes)
         return nodes
 

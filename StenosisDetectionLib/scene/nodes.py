@@ -49,7 +49,13 @@ class ResultNodes:
         return [self.segmentation, *self.curves.values(), self.lesions, *tables, self.chart, *self.series, self.record]
 
 
-def build_scene(study: StudyResult, scene: Any, volume_node: Any = None, segmentation_node: Any = None) -> ResultNodes:
+def build_scene(
+    study: StudyResult,
+    scene: Any,
+    volume_node: Any = None,
+    segmentation_node: Any = None,
+    record: str | None = None,
+) -> ResultNodes:
     """Add the result of a study to a scene and return its nodes.
 
     Without `volume_node` the CT itself is added, named by the case. An earlier result of the same volume node is
@@ -61,6 +67,7 @@ def build_scene(study: StudyResult, scene: Any, volume_node: Any = None, segment
     scene : `slicer.mrmlScene`, or a scene of `create_scene`.
     volume_node : the `vtkMRMLScalarVolumeNode` in `scene` that was analyzed.
     segmentation_node : segmentation of the earlier result that still holds and is kept instead of being made anew.
+    record : the study as text of a `StudyRecorder`, where it was made already.
 
     Raises
     ------
@@ -73,7 +80,7 @@ def build_scene(study: StudyResult, scene: Any, volume_node: Any = None, segment
         if volume_node is None:
             volume_node = add_volume_node(scene, study.volume, study.case_id)
         replaced = [node for node in find_result_nodes(scene, volume_node) if node is not segmentation_node]
-        nodes = _add_nodes(study, scene, volume_node, segmentation_node)
+        nodes = _add_nodes(study, scene, volume_node, segmentation_node, record)
         if segmentation_node is not None:
             remove_items(scene, [segmentation_node])
         place_under_study(scene, volume_node, nodes.result_nodes(), study.case_id)
@@ -118,7 +125,9 @@ def write_record(scene: Any, volume_node: Any, role: str, text: str) -> None:
     place_beside(scene, find_by_role(scene, volume_node, RECORD_ROLE), node)
 
 
-def _add_nodes(study: StudyResult, scene: Any, volume_node: Any, segmentation: Any) -> ResultNodes:
+def _add_nodes(
+    study: StudyResult, scene: Any, volume_node: Any, segmentation: Any, record_text: str | None
+) -> ResultNodes:
     measured = list(zip(study.tree.vessels, study.profiles, study.references, strict=True))
     if segmentation is None:
         segmentation = add_segmentation_node(scene, study.labels, volume_node, "Coronary arteries")
@@ -131,7 +140,8 @@ def _add_nodes(study: StudyResult, scene: Any, volume_node: Any, segmentation: A
         for vessel, profile, reference in measured
     }
     chart, series = add_chart_nodes(scene, study, profiles, lesion_table, "Diameters")
-    record = add_text_node(scene, RECORD_ROLE, StudyRecorder().text_of(study))
+    text = StudyRecorder().text_of(study) if record_text is None else record_text
+    record = add_text_node(scene, RECORD_ROLE, text)
     tables = (lesion_table, vessel_table, profiles)
     nodes = ResultNodes(volume_node, segmentation, curves, lesions, *tables, chart, series, record)
     for role, value in nodes.as_dict().items():

@@ -15,6 +15,7 @@ from ..progress import MainThread, StageReport, here, no_report, part_of
 from ..study import StudyResult
 from .application import create_scene
 from .nodes import ResultNodes, build_scene
+from .record import StudyRecorder
 from .views import show_in_views
 
 SCENE_FILE, SEGMENTATION_FILE, CENTERLINE_DIRECTORY = "scene.mrb", "segmentation.seg.nrrd", "centerlines"
@@ -23,17 +24,21 @@ _CHUNK_BYTES = 2**22
 
 
 class _StudyScene:
-    """The scene of a study while its files are written; every method touches MRML and must run where that may be."""
+    """The scene of a study while its files are written; every method touches MRML and must run where that may be.
+
+    Making the object touches none.
+    """
 
     def __init__(self, study: StudyResult) -> None:
         self._study = study
+        self._record = StudyRecorder().text_of(study)  # touches no MRML
         self._scene: Any = None
         self._nodes: ResultNodes | None = None
 
     def build(self) -> list[str]:
         """Make the scene and return the names of its vessels."""
         self._scene = create_scene()
-        self._nodes = build_scene(self._study, self._scene)
+        self._nodes = build_scene(self._study, self._scene, record=self._record)
         show_in_views(self._scene, self._study, self._nodes)
         # The bundle is compressed as a whole, where that needs no MRML.
         self._nodes.volume.AddDefaultStorageNode()
@@ -105,8 +110,9 @@ def write_scene_files(
     StenosisDetectionError : slicer-core is not installed, or a file could not be written.
     """
     directory = Path(directory)
+    report(0.0, "recording the study")
     scene = _StudyScene(study)
-    report(0.0, "building the scene")
+    report(0.1, "building the scene")
     try:
         vessels = main(scene.build)
         with tempfile.TemporaryDirectory(dir=directory, prefix=".scene-") as name:
