@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..progress import StageReport
     from .sampling import VolumeSampler
 
-EVIDENCE, NARROW_EVIDENCE, EVIDENCE_MM = 2.0, 0.0, 1.0
+EVIDENCE, NARROW_EVIDENCE, EVIDENCE_MM = 2.0, 0.5, 1.0
 """Calcium is believed where it lowers chi-squared by this much, averaged over this length to both sides; where the
 vessel is narrow, plaque and so calcium are likelier. The priors of its arcs already cost what noise would gain."""
 

@@ -29,7 +29,7 @@ RADIUS_ORDER, ANNULUS_ORDER, SURROUNDINGS_ORDER = 2, 1, 2
 WALL_HU, WALL_HU_SD = 80.0, 35.0
 """Prior of the attenuation of wall and non-calcified plaque in HU: soft plaque shows 20 to 120."""
 
-WALL_MM, WALL_MM_SD = 0.8, 0.6
+WALL_MM, WALL_MM_SD = 0.65, 0.6
 """Prior of the thickness of wall and plaque in mm."""
 
 _SMALLEST_RADIUS_MM, _SMALLEST_ANNULUS_MM = 0.15, 0.15
