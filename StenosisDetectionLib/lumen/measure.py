@@ -42,9 +42,10 @@ FIT_ERROR_FACTOR, CALCIUM_ERROR_FACTOR = 0.4, 0.6
 known stenosis (`Testing/benchmark_intervals.py`). The noise of CT has less power at low frequencies than the
 correlation that the weights of the fit assume, and calcium is only roughly an arc."""
 
-SMALL_LUMEN_SIGMAS, SMALL_LUMEN_FACTOR = 3.0, 2.0
+SMALL_LUMEN_SIGMAS, SMALL_LUMEN_FACTOR, SMALL_LUMEN_ERROR = 3.0, 2.0, 0.7
 """Beside calcium, a lumen narrower than this many point spreads can hardly be told from calcium: the error grows to
-this many times that of the fit, which is a straight line through a curved problem."""
+this many times that of the fit, which is a straight line through a curved problem, and at most to this part of the
+diameter."""
 
 UNRELIABLE_MM = 1.0
 """A diameter with a larger standard error says nothing of a coronary artery."""
@@ -151,8 +152,10 @@ def _profiles(
     variance = np.einsum("si,sij,sj->s", slope, covariance, slope) * np.maximum(1.0, residual**2)
     error = np.sqrt(np.maximum(variance, 1e-6))
     small = np.clip(SMALL_LUMEN_SIGMAS - diameter / sigma_mm, 0.0, 1.0)
-    beside_calcium = CALCIUM_ERROR_FACTOR * (1.0 + (SMALL_LUMEN_FACTOR - 1.0) * small)
-    error *= np.where(calcified_area > 0.0, beside_calcium, FIT_ERROR_FACTOR)
+    error *= np.where(calcified_area > 0.0, CALCIUM_ERROR_FACTOR, FIT_ERROR_FACTOR)
+    # A lumen can be missing, but not less than that.
+    doubled = np.minimum(error * (1.0 + (SMALL_LUMEN_FACTOR - 1.0) * small), SMALL_LUMEN_ERROR * diameter)
+    error = np.where(calcified_area > 0.0, np.maximum(error, doubled), error)
     error = np.hypot(error, contours.doubt_mm)
     by_psf = np.einsum("si,si->s", slope, of_fit("radius_by_sigma"))
     outer_diameter = 2.0 * np.sqrt((outer**2).mean(axis=1))
