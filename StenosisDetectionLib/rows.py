@@ -12,6 +12,7 @@ import numpy as np
 
 from .anatomy import segment_definition, vessel_definition
 from .stenosis.burden import segment_scores
+from .stenosis.hidden import INTERVAL_ONLY, UNMEASURED
 from .stenosis.patient import probability_25, territory_of
 from .study import Lesion, LumenProfile, ReferenceProfile, SegmentQuality, StudyResult, Vessel, VesselSegment
 
@@ -260,6 +261,7 @@ def _lesion_values(lesion: Lesion) -> dict[str, object]:
         "local_reference_method": lesion.local_reference_method or "",
         "features": " ".join(lesion.features),
         "flags": " ".join(lesion.flags),
+        **dict.fromkeys(UNMEASURED if INTERVAL_ONLY in lesion.flags else ()),
     }
 
 

@@ -236,6 +236,8 @@ class LumenProfile:
     outer_diameter_mm : (N,) equivalent diameter of the outer wall, NaN where it does not show against its surroundings.
     plaque_hu : (N,) attenuation of wall and noncalcified plaque, the point spread taken off.
     contrast_to_noise : (N,) lumen minus surroundings over the SD of the noise.
+    hidden_diameter_mm : (N, 2) smallest and largest diameter that the fit allows where calcium hides the lumen, NaN
+        elsewhere; None where not known.
     """
 
     vessel: str
@@ -256,6 +258,7 @@ class LumenProfile:
     outer_diameter_mm: np.ndarray | None = None
     plaque_hu: np.ndarray | None = None
     contrast_to_noise: np.ndarray | None = None
+    hidden_diameter_mm: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

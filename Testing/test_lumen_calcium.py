@@ -122,6 +122,31 @@ def test_one_spot_of_calcium_as_bright_as_the_lumen_is_none() -> None:
     assert np.nanmedian(profile.calcified_area_mm2[np.abs(ALONG - LENGTH / 2) < 1.0]) > 0.3
 
 
+def test_calcium_around_most_of_the_lumen_leaves_an_interval() -> None:
+    true = narrowed(40.0)
+    side = np.cross(AXIS, [0.0, 0.0, 1.0])
+    side /= np.linalg.norm(side)
+    other = np.cross(AXIS, side)
+    inside = np.abs(ALONG - LENGTH / 2) < 3.0
+    inner, outer = true[inside] / 2, np.full(inside.sum(), 1.9)
+    scene = [Painted(Tube(POINTS, np.full(len(ALONG), 2.0)), 75.0)]
+    for degrees in range(-110, 111, 20):
+        toward = np.cos(np.radians(degrees)) * side + np.sin(np.radians(degrees)) * other
+        rod = Tube(POINTS[inside] + (0.5 * (inner + outer))[:, None] * toward, (outer - inner) / 2)
+        scene.append(Painted(rod, 900.0))
+    scene.append(Painted(Tube(POINTS, true / 2), 400.0))
+    profile = measured(scene_volume(scene, 5))
+    hidden = np.array(profile.quality) == "calcium"
+    near = np.abs(ALONG - LENGTH / 2) < 2.0
+    assert hidden[near].mean() > 0.8
+    assert np.isnan(profile.diameter_mm[hidden]).all()
+    assert profile.hidden_diameter_mm is not None
+    low, high = profile.hidden_diameter_mm.T
+    assert np.isnan(low[~hidden]).all()
+    assert np.mean((low < true)[hidden] & (true < high)[hidden]) > 0.8
+    assert (high[hidden] < 4.2).all()
+
+
 def test_a_stent_is_recognized_and_not_measured() -> None:
     inside = np.abs(ALONG - LENGTH / 2) < 7.0
     scene = [

@@ -17,6 +17,8 @@ from StenosisDetectionLib.rows import (
     segment_rows,
     vessel_rows,
 )
+from StenosisDetectionLib.stenosis.hidden import UNMEASURED
+from StenosisDetectionLib.writing.document import report_document
 
 TABLES = [
     (LESION_COLUMNS, lesion_rows),
@@ -59,6 +61,19 @@ def test_lesion_row_holds_the_numbers_of_the_lesion():
         assert row["diameter_stenosis_low_percent"] == pytest.approx(lesion.diameter_stenosis_interval_90[0], abs=0.05)
         assert row["diameter_stenosis_high_percent"] == pytest.approx(lesion.diameter_stenosis_interval_90[1], abs=0.05)
     assert lesion_rows(study)[1]["plaque_volume_mm3"] is None
+
+
+def test_a_lesion_behind_calcium_has_an_interval_and_no_number():
+    study = full_study()
+    lesion = dataclasses.replace(study.lesions[0], flags=("interval_only",), diameter_stenosis_interval_90=(20.0, 80.0))
+    study = dataclasses.replace(study, lesions=(lesion,))
+    row = lesion_rows(study)[0]
+    report = report_document(study)["lesions"][0]
+    assert (row["diameter_stenosis_low_percent"], row["diameter_stenosis_high_percent"]) == (20.0, 80.0)
+    assert report["diameter_stenosis_interval_90"] == [20.0, 80.0]
+    for name in UNMEASURED:
+        assert row.get(name) is None
+        assert report[name] is None
 
 
 def test_vessel_row_summarizes_the_vessel():

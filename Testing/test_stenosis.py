@@ -277,6 +277,33 @@ def test_calcium_that_hides_the_lumen_is_neither_stenosis_nor_health() -> None:
     assert warnings == ("calcium hides the lumen over 2 mm or more: mLAD",)
 
 
+@pytest.mark.parametrize(("low", "high", "interval"), [(0.6, 2.4, (20, 80)), (0.0, 3.5, (0, 100)), (2.6, 3.1, None)])
+def test_hidden_lumen_has_an_interval_and_no_number(low: float, high: float, interval: tuple[int, int] | None) -> None:
+    tree, profiles, references, _, _ = patient_of({})
+    hidden = np.abs(ALONG - 30) < 2
+    healthy = references[1].diameter_mm[np.argmin(np.abs(ALONG - 30))]
+    bounds = np.where(hidden[:, None], np.array([low, high]) / 3.0 * healthy, np.nan)
+    words = tuple("calcium" if h else "ok" for h in hidden)
+    blocked = list(profiles)
+    blocked[1] = replace(
+        profiles[1],
+        diameter_mm=np.where(hidden, np.nan, profiles[1].diameter_mm),
+        quality=words,
+        hidden_diameter_mm=bounds,
+    )
+    found = find_lesions(tree, tuple(blocked), references, 1.5)
+    if interval is None:
+        assert found == ()
+        return
+    (lesion,) = found
+    assert lesion.diameter_stenosis_interval_90 == pytest.approx(interval, abs=3.0)
+    assert "interval_only" in lesion.flags
+    # What stands for a number is what is certain.
+    assert lesion.diameter_stenosis_percent == lesion.diameter_stenosis_interval_90[0]
+    patient, _ = assess_patient(tree, tuple(blocked), references, found, 1.5)
+    assert patient.cad_rads == "N"
+
+
 def test_calcium_without_stenosis_is_plaque() -> None:
     tree, profiles, references, _, _ = patient_of({})
     spotted = list(profiles)

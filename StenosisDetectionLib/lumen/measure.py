@@ -50,6 +50,10 @@ diameter."""
 UNRELIABLE_MM = 1.0
 """A diameter with a larger standard error says nothing of a coronary artery."""
 
+HIDDEN_ERRORS = 3.3
+"""Where calcium hides the lumen, its diameter is known to that many standard errors of the fit: twice the 1.645 of a
+90 % interval, since the fit then rests on less than half of the circumference."""
+
 LARGEST_MISFIT = 3.5
 """A section whose misfit is this many times that of noise is none of a vessel. What lies around a vessel is no smooth
 function of the angle: with little noise sections of healthy vessels reach 3, and are measured as well as others."""
@@ -181,6 +185,9 @@ def _profiles(
         )
         # Where calcium hides more than half of the circumference, or a stent lies, the lumen cannot be known.
         known = inside[own] & ~np.isin(quality, ("calcium", "stent"))
+        margin = HIDDEN_ERRORS * error[own]
+        bounds = np.stack([diameter[own] - margin, np.minimum(diameter[own] + margin, outer_diameter[own])], axis=1)
+        hides = inside[own] & (np.array(quality) == "calcium")
         smooth = smooth_along(np.where(known, diameter[own], np.nan), error[own])
         with np.errstate(invalid="ignore"):
             scale = smooth / diameter[own]
@@ -206,6 +213,7 @@ def _profiles(
                 outer_diameter_mm=np.where(known & wall_shows[own], outer_diameter[own], np.nan),
                 plaque_hu=np.where(known & wall_shows[own], plaque_hu[own], np.nan),
                 contrast_to_noise=(lumen_hu[own] - outside_hu[own]) / noise,
+                hidden_diameter_mm=np.where(hides[:, None], np.maximum(bounds, 0.0), np.nan),
             )
         )
     return tuple(result)

@@ -13,6 +13,7 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from ..stenosis.hidden import INTERVAL_ONLY
 from ..study import Lesion, LumenProfile, ReferenceProfile, StudyResult, Vessel
 from .application import slicer_package
 from .terminology import label_color
@@ -64,7 +65,7 @@ def fill_lesion_node(node: Any, lesions: tuple[Lesion, ...], rejected: frozenset
     node.RemoveAllControlPoints()
     for lesion in lesions:
         index = node.AddControlPoint(vtk.vtkVector3d(*lesion.position_ras))
-        node.SetNthControlPointLabel(index, f"{lesion.id} {lesion.vessel} {lesion.diameter_stenosis_percent:.0f} %")
+        node.SetNthControlPointLabel(index, f"{lesion.id} {lesion.vessel} {_stenosis(lesion)} %")
         node.SetNthControlPointDescription(index, _describe(lesion))
         node.SetNthControlPointVisibility(index, lesion.id not in rejected)
         node.SetNthControlPointLocked(index, True)
@@ -127,6 +128,12 @@ def _show_curve(node: Any, color: tuple[float, float, float]) -> None:
     display.SetScalarRangeFlag(display.UseManualScalarRange)
     display.SetScalarRange(0.0, 100.0)
     display.SetScalarVisibility(False)
+
+
+def _stenosis(lesion: Lesion) -> str:
+    """Return the diameter stenosis in words, as a range where calcium hides the lumen."""
+    low, high = lesion.diameter_stenosis_interval_90
+    return f"{low:.0f} to {high:.0f}" if INTERVAL_ONLY in lesion.flags else f"{lesion.diameter_stenosis_percent:.0f}"
 
 
 def _describe(lesion: Lesion) -> str:

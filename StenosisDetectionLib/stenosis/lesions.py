@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..study import CENTERLINE_SPACING_MM
+from .hidden import hidden_lesion, hidden_stretches
 from .measurement import measure_lesion
 from .pattern import with_patterns
 from .priors import SMALL_MM
@@ -66,8 +67,14 @@ def find_lesions(
         for candidate in found:
             diseased[candidate.first : candidate.last + 1] = True
         small = small_vessel_mm(tree, vessel, reference) > SMALL_MM
-        for candidate in found:
+        hidden = hidden_stretches(profile, graded, found)
+        for candidate in sorted(found + hidden, key=lambda one: one.first):
             name = f"L{len(lesions) + 1}"
+            if candidate in hidden:
+                behind = hidden_lesion(name, vessel, profile, reference, candidate)
+                if behind is not None:
+                    lesions.append(behind)
+                continue
             lesion = measure_lesion(name, vessel, profile, reference, branching, candidate, diseased=diseased)
             if small:
                 lesion = replace(lesion, flags=(*lesion.flags, "diffusely_small_vessel"))

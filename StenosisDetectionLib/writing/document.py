@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
+from ..stenosis.hidden import INTERVAL_ONLY, UNMEASURED
 from ..study import (
     CTVolume,
     Lesion,
@@ -145,6 +146,7 @@ def _segment(segment: VesselSegment, quality: SegmentQuality | None) -> dict[str
 
 
 def _lesion(lesion: Lesion) -> dict[str, Any]:
+    unmeasured = dict.fromkeys(UNMEASURED if INTERVAL_ONLY in lesion.flags else ())
     return {
         "id": lesion.id,
         "vessel": lesion.vessel,
@@ -179,6 +181,7 @@ def _lesion(lesion: Lesion) -> dict[str, Any]:
         "eccentricity": rounded(lesion.eccentricity, 3),
         "remodeling_index": rounded(lesion.remodeling_index, 3),
         "high_risk_features": list(lesion.features),
+        **unmeasured,
     }
 
 
