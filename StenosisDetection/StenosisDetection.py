@@ -315,17 +315,18 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         study: StudyResult,
         volumeNode: vtkMRMLScalarVolumeNode,
         segmentationNode: vtkMRMLSegmentationNode | None = None,
+        record: str | None = None,
     ) -> dict[str, object]:
         """Add the nodes of a result to the scene, all or none, in place of an earlier one; return them by role.
 
         The segmentation that was measured stays, hidden, even when it was part of that earlier result: the user may
-        have drawn in it.
+        have drawn in it. `record` is the study as text, where it was made already.
         """
         from StenosisDetectionLib.scene import build_scene
 
         if segmentationNode is not None:
             self.keepSegmentation(segmentationNode)
-        return build_scene(study, slicer.mrmlScene, volumeNode).as_dict()
+        return build_scene(study, slicer.mrmlScene, volumeNode, record=record).as_dict()
 
     def keepSegmentation(self, segmentationNode: vtkMRMLSegmentationNode) -> None:
         """Keep a segmentation that was measured, hidden, beside the result that is made of it."""

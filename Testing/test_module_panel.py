@@ -151,7 +151,10 @@ def test_an_unexpected_error_is_one_line_and_a_log(widget, pipeline, caplog):
     pipeline.error = ZeroDivisionError("division by zero")
     start(widget, pipeline)
     finish(widget, pipeline)
-    assert widget.ui.statusLabel.text == "Unexpected error (ZeroDivisionError: division by zero)"
+    assert widget.ui.statusLabel.text == (
+        "Unexpected error (ZeroDivisionError: division by zero): "
+        "try again; if it returns, report it with the text under Details"
+    )
     assert "Traceback" in widget.ui.detailsText.plainText
     assert caplog.records[0].exc_info[1] is pipeline.error
     widget.ui.detailsButton.click()

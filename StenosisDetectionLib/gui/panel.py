@@ -11,6 +11,7 @@ from typing import Any
 
 from ..i18n import tr as _
 from ..options import AnalysisOptions
+from ..scene.record import StudyRecorder
 from .choices_view import ChoicesView
 from .correct_view import CorrectView
 from .dependencies import require_torch
@@ -169,11 +170,12 @@ class Panel:
             self.choices.refresh()
             return
         analyze = self._logic.analyze
-        self.run.start(
-            lambda progress: analyze(volume, label_map, options, progress),
-            lambda study: self._analyzed(study, *nodes),
-            _("Cancelled: the scene is as it was."),
-        )
+
+        def work(progress: Any) -> tuple[Any, str]:
+            study = analyze(volume, label_map, options, progress)
+            return study, StudyRecorder().text_of(study)
+
+        self.run.start(work, lambda made: self._analyzed(made, nodes), _("Cancelled: the scene is as it was."))
 
     def cancel(self, _checked: bool = False) -> None:
         """Ask the work to stop; a line tells when it has."""
@@ -202,17 +204,18 @@ class Panel:
         self.review.refresh()
         self.update_buttons()
 
-    def _analyzed(self, study: Any, volume_node: Any, segmentation_node: Any) -> None:
+    def _analyzed(self, made: tuple[Any, str], inputs: tuple[Any, Any]) -> None:
         """Write the nodes of the result, all or none, and show the worst lesion."""
         import slicer
 
+        (study, record), (volume_node, segmentation_node) = made, inputs
         nodes = [node for node in (volume_node, segmentation_node) if node is not None]
         if not all(slicer.mrmlScene.IsNodePresent(node) for node in nodes):
             self.run.show_status(_("The input was removed during the analysis, so its result was dropped."))
             return
         with slicer.util.RenderBlocker():
             again = segmentation_node is not None
-            self._logic.showStudy(study, volume_node, segmentation_node)
+            self._logic.showStudy(study, volume_node, segmentation_node, record)
             self.session.start(study, volume_node, again)
             self.refresh()
             self.findings.open()

@@ -121,6 +121,8 @@ class RunView:
         self.show_status(error_line(error))
         self._ui.logButton.visible = True
         if not isinstance(error, StenosisDetectionError):
+            remedy = _("{error}: try again; if it returns, report it with the text under Details")
+            self.show_status(remedy.format(error=error_line(error)))
             logging.error("StenosisDetection: the analysis failed", exc_info=error)
             self._add_detail("".join(traceback.format_exception(error)))
 

@@ -85,4 +85,6 @@ def _color(item: Any, grade: str) -> None:
     item.setForeground(qt.QBrush(qt.QColor(*text)))
     swatch = qt.QPixmap(_SWATCH, _SWATCH)
     swatch.fill(qt.QColor(*background))
-    item.setIcon(qt.QIcon(swatch))
+    icon = qt.QIcon(swatch)
+    icon.addPixmap(swatch, qt.QIcon.Selected)  # or Qt would tint it in the chosen row
+    item.setIcon(icon)
