@@ -20,7 +20,17 @@ from .progress import no_report, part_of
 from .stenosis import assess_patient, find_lesions, fit_references, research_findings, smallest_graded_mm
 from .stenosis.plaque import believed_features
 from .stenosis.stretch import segment_at
-from .study import LabelMap, Lesion, LumenProfile, LumenSegmentation, ReferenceProfile, StudyResult, Vessel, VesselTree
+from .study import (
+    LabelMap,
+    Lesion,
+    LumenProfile,
+    LumenSegmentation,
+    ReferenceProfile,
+    SegmentQuality,
+    StudyResult,
+    Vessel,
+    VesselTree,
+)
 
 if TYPE_CHECKING:
     from .lumen import PointSpread
@@ -207,9 +217,8 @@ def _with_paths(
         profiles[profile.vessel] = profile
     ordered = tuple(profiles[v.name] for v in tree.vessels)
     references = {r.vessel: r for r in study.references}
-    for reference in fit_references(tree, ordered):
-        if reference.vessel in again:
-            references[reference.vessel] = reference
+    for reference in fit_references(tree, ordered, again):
+        references[reference.vessel] = reference
     fitted = tuple(references[v.name] for v in tree.vessels)
     lesions = _merged_lesions(study, tree, ordered, fitted, again)
     if relabel_all:
@@ -253,7 +262,7 @@ def _assessed(
     labels: LabelMap,
 ) -> StudyResult:
     """Return the study with these parts and the findings of the patient that follow from them; no review stands."""
-    from .lumen import segment_quality, study_contrast_to_noise
+    from .lumen import study_contrast_to_noise
 
     smallest = smallest_graded_mm(study)
     old_gaps = assess_patient(study.tree, study.profiles, study.references, study.lesions, smallest)[1]
@@ -274,9 +283,27 @@ def _assessed(
             warnings=(*warnings, *gaps),
             contrast_to_noise=study_contrast_to_noise(profiles),
         ),
-        segment_quality=segment_quality(study.volume, tree, profiles, _point_spread(study).sigma_mm, _noise_hu(study)),
+        segment_quality=_qualities(study, tree, profiles),
         research=research_findings(names, study.volume, tree, profiles, lesions),
     )
+
+
+def _qualities(study: StudyResult, tree: VesselTree, profiles: tuple[LumenProfile, ...]) -> tuple[SegmentQuality, ...]:
+    """Return the image quality of all segments, carried over where neither vessel nor profile changed."""
+    from .lumen import segment_quality
+
+    before = {p.vessel: (v, p) for v, p in zip(study.tree.vessels, study.profiles, strict=True)}
+    carried = {q.vessel for q in study.segment_quality} & {
+        v.name
+        for v, p in zip(tree.vessels, profiles, strict=True)
+        if v.name in before and p is before[v.name][1] and v.segments == before[v.name][0].segments
+    }
+    pairs = [(v, p) for v, p in zip(tree.vessels, profiles, strict=True) if v.name not in carried]
+    part = replace(tree, vessels=tuple(v for v, _ in pairs))
+    sigma_mm, noise_hu = _point_spread(study).sigma_mm, _noise_hu(study)
+    new = segment_quality(study.volume, part, tuple(p for _, p in pairs), sigma_mm, noise_hu)
+    known = [q for q in study.segment_quality if q.vessel in carried] + list(new)
+    return tuple(q for v in tree.vessels for q in known if q.vessel == v.name)
 
 
 def _relabeled(study: StudyResult, tree: VesselTree) -> LabelMap:

@@ -1,5 +1,6 @@
 """Centerlines to files and back: VTK, VMTK, CAT08, Slicer; and the centerlines that VMTK made of a real tree."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,29 @@ def test_slicer_curves_come_back(tmp_path):
         known = np.isfinite(profile.diameter_mm)
         radius = found.vessel(vessel.name).radius_mm
         np.testing.assert_allclose(radius[known], profile.diameter_mm[known] / 2.0, atol=1e-4)
+
+
+def test_curves_hold_what_slicer_vmtk_reads(tmp_path):
+    """CrossSectionAnalysis of SlicerVMTK (commit 003313d) takes the diameters of a curve from its measurement `Radius`.
+
+    It looks up the control point values by the whole part of the place of each curve point and by the next whole
+    number, the last curve point excepted, and shows twice the value as a diameter in mm: there must be a value for
+    every control point, and no two curve points between control points. It checks nothing, so a value that is missing
+    or unknown would end in an error or in nonsense. A model must have a point array of the same name.
+    """
+    from StenosisDetectionLib.scene import write_scene_files
+
+    study = small_study()
+    write_scene_files(study, tmp_path)
+    for vessel, profile in zip(study.tree.vessels, study.profiles, strict=True):
+        text = (tmp_path / "centerlines" / f"{vessel.name}.mrk.json").read_text(encoding="utf-8")
+        (curve,) = json.loads(text)["markups"]
+        (radius,) = [m for m in curve["measurements"] if m["name"] == "Radius"]
+        values = np.array(radius["controlPointValues"], dtype=np.float64)
+        assert curve["type"] == "Curve" and radius["enabled"] and radius["units"] == "mm"
+        assert values.shape == (len(curve["controlPoints"]),) and (values > 0).all()
+        known = np.isfinite(profile.diameter_mm)
+        np.testing.assert_allclose(2.0 * values[known], profile.diameter_mm[known], atol=1e-4)
 
 
 def test_the_centerlines_of_vmtk_become_a_named_tree(real_data):

@@ -7,8 +7,10 @@ import pytest
 from centerline_shapes import AORTA, HEART, Tube, paint, segmentation_of
 
 from StenosisDetectionLib.centerline import extract_tree
+from StenosisDetectionLib.centerline.crux import end_at_crux
+from StenosisDetectionLib.centerline.smoothing import resample
 from StenosisDetectionLib.geometry import transform_points
-from StenosisDetectionLib.study import CTVolume, LumenSegmentation, VesselTree
+from StenosisDetectionLib.study import CTVolume, LumenSegmentation, Vessel, VesselTree
 
 MAIN = {"LM", "LAD", "LCX", "RCA"}
 
@@ -19,6 +21,11 @@ def without_aorta(seg: LumenSegmentation) -> LumenSegmentation:
 
 def coarse(tubes: list[Tube], spacing: tuple[float, float, float] = (0.6, 0.6, 0.6)) -> LumenSegmentation:
     return segmentation_of(tubes, spacing)
+
+
+def vessel_of(name: str, parent: str, at_mm: float, corners: list[tuple[float, float, float]]) -> Vessel:
+    points = resample(np.array(corners, dtype=float), 0.25)
+    return Vessel(name, parent, at_mm, points, 0.25 * np.arange(len(points)), np.ones(len(points)))
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +148,28 @@ def test_a_right_artery_without_posterolateral_branch_ends_at_the_crux():
     crux = tree.vessel("PDA").points_ras[0]
     assert np.linalg.norm(crux - np.array([5, -35, -75])) < 8
     np.testing.assert_array_equal(crux, tree.vessel("RCA").points_ras[-1])
+
+
+def test_a_circumflex_artery_ends_where_it_turns_at_the_crux_not_where_its_posterolateral_branch_leaves():
+    # The branch to the back wall leaves 22 mm before the crux; there the artery itself turns down to the apex.
+    lcx = vessel_of("LCX", "LM", 0.0, [(-20, -10, 0), (-60, -40, -30), (-30, -55, -60)])
+    pda = vessel_of("PDA", "LCX", lcx.length_mm, [(-30, -55, -60), (-10, -48, -66), (-35, -15, -90)])
+    plb = vessel_of("PLB", "LCX", lcx.length_mm, [(-30, -55, -60), (-55, -35, -80)])
+    twigs = [vessel_of(n, "PDA", at, [(0, 0, 0), (9, 9, 9)]) for n, at in (("PDAa", 10.0), ("PDAb", 40.0))]
+    found, flags = end_at_crux([lcx, pda, plb, *twigs])
+    by_name = {v.name: v for v in found}
+    assert flags == () and [v.name for v in found] == ["LCX", "PDA", "PLB", "PDAa", "PDAb"]
+    np.testing.assert_allclose(by_name["LCX"].points_ras[-1], [-10, -48, -66], atol=0.3)
+    np.testing.assert_array_equal(by_name["LCX"].points_ras[-1], by_name["PDA"].points_ras[0])
+    assert by_name["PDA"].parent_distance_mm == by_name["LCX"].length_mm == pytest.approx(lcx.length_mm + 22, abs=0.5)
+    assert by_name["LCX"].length_mm + by_name["PDA"].length_mm == pytest.approx(lcx.length_mm + pda.length_mm)
+    assert by_name["PLB"].parent_distance_mm == lcx.length_mm
+    assert (by_name["PDAa"].parent, by_name["PDAb"].parent) == ("LCX", "PDA")
+    steps = np.linalg.norm(np.diff(by_name["LCX"].points_ras, axis=0), axis=1)
+    assert steps.max() < 0.5
+    # At the fork itself nothing changes.
+    short = vessel_of("PDA", "LCX", lcx.length_mm, [(-30, -55, -60), (-28, -53, -62), (-35, -15, -90)])
+    assert end_at_crux([lcx, short, plb])[0] == [lcx, short, plb]
 
 
 def test_dominance_is_inferred_where_the_right_artery_only_reaches_the_crux():

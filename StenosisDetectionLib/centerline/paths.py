@@ -3,6 +3,13 @@
 Costs and selection of tips follow TEASAR (Sato, Bitter, Bender, Kaufman, Nakajima: TEASAR: tree-structure extraction
 algorithm for accurate and robust skeletons, Pacific Graphics 2000): shortest paths under a cost that falls with the
 depth in the lumen; the farthest voxel not yet explained becomes a tip, and a tube around its path is explained.
+
+The paths are those of Dijkstra's algorithm of SciPy (compiled, a dependency anyway) on the graph of the lumen voxels
+alone, so that the time grows with the vessels and not with the box around them: from both ostia of a real tree, 63,000
+voxels of lumen, 0.04 s of processor time with path lengths and predecessors, against 0.3 s for fast marching with
+scikit-fmm and 1.5 s for `MCP_Geometric` of scikit-image, which work on the box of 24 million voxels, and 2.0 s for
+sweeps with torch on the same graph. That fast marching measures lengths more evenly does not matter: the paths are
+centered and smoothed afterward. `Testing/benchmark_centerline.py --rows paths` compares them again.
 """
 
 from collections.abc import Set

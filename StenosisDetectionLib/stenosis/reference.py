@@ -35,14 +35,21 @@ _STRIDE = 2
 _DISEASED_FRACTION = 0.10
 
 
-def fit_references(tree: VesselTree, profiles: tuple[LumenProfile, ...]) -> tuple[ReferenceProfile, ...]:
-    """Fit the healthy diameter of every vessel, in the order of the tree.
+def fit_references(
+    tree: VesselTree, profiles: tuple[LumenProfile, ...], only: frozenset[str] | None = None
+) -> tuple[ReferenceProfile, ...]:
+    """Fit the healthy diameter of every vessel, or of those named in `only`, in the order of the tree.
 
     A vessel of which less than 3 mm could be used gets NaN and the method `none`.
     """
-    fitted = [_fit_vessel(tree, vessel, profile) for vessel, profile in zip(tree.vessels, profiles, strict=True)]
-    by_name = {reference.vessel: reference for reference in fitted}
-    return tuple(_with_priors(tree, vessel, by_name) for vessel in tree.vessels)
+    wanted = [vessel for vessel in tree.vessels if only is None or vessel.name in only]
+    names = {vessel.name for vessel in wanted}
+    by_name = {
+        vessel.name: _fit_vessel(tree, vessel, profile)
+        for vessel, profile in zip(tree.vessels, profiles, strict=True)
+        if vessel.name in names or vessel.parent in names
+    }
+    return tuple(_with_priors(tree, vessel, by_name) for vessel in wanted)
 
 
 def small_vessel_mm(tree: VesselTree, vessel: Vessel, reference: ReferenceProfile) -> float:
