@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import stand_in_networks
 import torch
+from scipy import ndimage
 
 from StenosisDetectionLib.errors import Cancelled, ModelError
 from StenosisDetectionLib.geometry import transform_points
@@ -176,7 +177,7 @@ def select(lumen: np.ndarray, aorta: np.ndarray, vein=None, intensity=None):
 
     fraction = lumen.astype(np.float16)
     intensity = lumen.astype(np.float32) if intensity is None else intensity
-    return select_trees(fraction, intensity, aorta, shell(aorta, SPACING), vein, SPACING, no_report)
+    return select_trees(fraction, intensity, aorta, shell(aorta, SPACING), vein, 0.4, SPACING, no_report)
 
 
 SHAPE = (60, 60, 160)
@@ -213,6 +214,37 @@ def test_a_gap_is_bridged_and_marked():
     along = np.argwhere(result.bridged)[:, 2] * SPACING
     assert along.min() > 39.0
     assert along.max() < 45.0
+
+
+def test_a_vessel_that_the_network_misses_is_followed_through_its_blood():
+    near = tube(SHAPE, [START, (15.0, 15.0, 30.0)], 1.5)
+    missed = tube(SHAPE, [(15.0, 15.0, 28.0), (15.0, 21.0, 34.0), (15.0, 15.0, 40.0), (15.0, 15.0, 44.0)], 2.0)
+    far = tube(SHAPE, [(15.0, 15.0, 43.0), (15.0, 15.0, 75.0)], 1.5)
+    blood = (near | missed | far).astype(np.float32)
+    result = select(near | far, AORTA, intensity=blood)
+    assert result.lumen[far].mean() > 0.95
+    assert result.lumen[missed].mean() > 0.7  # the way takes the inside of the bends
+    assert not (result.lumen & ~ndimage.binary_dilation(blood > 0)).any()
+    assert not result.bridged.any()  # what is filled with blood is no gap
+
+
+def test_an_artery_whose_beginning_the_network_misses_is_led_back_to_the_aorta():
+    left_main = tube(SHAPE, [(15.0, 15.0, 8.0), (15.0, 15.0, 26.0)], 2.2)
+    rest = tube(SHAPE, [(15.0, 15.0, 25.0), (15.0, 15.0, 75.0)], 1.5)
+    result = select(rest, AORTA, intensity=(AORTA | left_main | rest).astype(np.float32))
+    assert result.lumen[rest].mean() > 0.95
+    assert result.lumen[left_main & ~AORTA].mean() > 0.8
+
+
+def test_no_way_leads_through_a_chamber_or_a_vein():
+    rest = tube(SHAPE, [(15.0, 15.0, 30.0), (15.0, 15.0, 75.0)], 1.5)
+    chamber = tube(SHAPE, [(15.0, 15.0, 17.0), (15.0, 15.0, 24.0)], 6.0)
+    assert not select(rest, AORTA, intensity=(AORTA | chamber | rest).astype(np.float32)).lumen.any()
+    between = tube(SHAPE, [(15.0, 15.0, 8.0), (15.0, 15.0, 31.0)], 1.5)
+    vein = np.where(between & ~rest, 0.9, 0.0)
+    blood = (AORTA | between | rest).astype(np.float32)
+    assert not select(rest, AORTA, vein=vein, intensity=blood).lumen.any()
+    assert select(rest, AORTA, vein=0.0 * vein, intensity=blood).lumen[rest].mean() > 0.95
 
 
 def test_across_a_gap_of_fat_that_is_too_long_nothing_is_bridged():

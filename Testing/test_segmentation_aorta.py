@@ -11,6 +11,7 @@ from StenosisDetectionLib.errors import Cancelled
 from StenosisDetectionLib.geometry import transform_points
 from StenosisDetectionLib.phantom import Physics, toy_study
 from StenosisDetectionLib.segmentation import Aorta, find_aorta
+from StenosisDetectionLib.segmentation.aorta import trimmed
 from StenosisDetectionLib.segmentation.discs import ray_edges
 from StenosisDetectionLib.segmentation.grid import RasGrid, resample_mask, resample_to_ras
 from StenosisDetectionLib.study import CTVolume
@@ -175,6 +176,32 @@ def test_a_neck_without_a_heart_has_no_aortic_root(real_data):
     aorta = find_aorta(CTVolume(sitk.GetArrayFromImage(image).astype(np.float32), LPS_TO_RAS @ matrix))
     assert not aorta.found
     assert 100.0 < aorta.attenuation_hu < 400.0
+
+
+def test_what_is_followed_below_the_root_is_cut_where_a_network_sees_the_root(toy_aorta):
+    height = toy_aorta.centerline_ras[:, 2]
+    root = height[0] + 12.0
+    points = transform_points(toy_aorta.ijk_to_ras, np.argwhere(toy_aorta.mask)[:, ::-1])
+    grid = RasGrid(np.zeros((60, 60, 60), dtype=bool), 2.0, np.array([-60.0, -60.0, root - 30.0]))
+    grid.voxels[tuple(np.rint(grid.to_kji(points[points[:, 2] > root])).astype(int).T)] = True
+    cut = trimmed(toy_aorta, grid.voxels, grid.ijk_to_ras)
+    assert cut.centerline_ras[0, 2] == pytest.approx(root - 4.0, abs=1.5)
+    assert len(cut.centerline_ras) == len(cut.directions) == len(cut.radius_mm)
+    below = points[:, 2] < root - 8.0
+    assert below.any()
+    kept = cut.mask[tuple(np.argwhere(toy_aorta.mask).T)]
+    assert kept[below].mean() < 0.1  # the cut is square to the axis
+    assert kept[points[:, 2] > root + 2.0].all()
+    # what agrees stays, and so does what lies elsewhere
+    whole = resample_mask(toy_aorta.mask, toy_aorta.ijk_to_ras, grid.voxels.shape, grid.ijk_to_ras)
+    assert trimmed(toy_aorta, whole, grid.ijk_to_ras) is toy_aorta
+    assert trimmed(toy_aorta, whole, grid.ijk_to_ras + shift(80.0)) is toy_aorta
+
+
+def shift(right_mm: float) -> np.ndarray:
+    matrix = np.zeros((4, 4))
+    matrix[0, 3] = right_mm
+    return matrix
 
 
 def test_rays_end_at_half_maximum_and_at_thin_walls():

@@ -5,11 +5,11 @@ slices that lies where the ascending aorta must lie among the great vessels (`di
 its own axis down to the annulus (`sweep`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..geometry import arc_length, transform_points
+from ..geometry import arc_length, spacing_of, transform_points
 from ..progress import StageReport, no_report, part_of
 from ..study import CTVolume
 from .discs import DiscTrack, find_tracks
@@ -21,6 +21,8 @@ MASK_SPACING_MM = 0.8
 CONTRAST_HU = 150.0
 """Blood below this attenuation carries no useful contrast."""
 
+_BELOW_ROOT_MM = 4.0
+_SHORTEST_AORTA_MM = 15.0
 _LEAST_SCORE = 0.25
 _MARGIN_LOW_MM = np.array([55.0, 55.0, 75.0])
 _MARGIN_HIGH_MM = np.array([55.0, 55.0, 40.0])
@@ -85,6 +87,43 @@ def find_aorta(volume: CTVolume, report: StageReport = no_report) -> Aorta:
         return _not_found(volume, grid, tracks)
     report(0.85, "measuring the aorta")
     return _measured(volume, fine, sections)
+
+
+def trimmed(aorta: Aorta, seen: np.ndarray, ijk_to_ras: np.ndarray) -> Aorta:
+    """Return the aorta without what lies below the root in another view of it.
+
+    Where the valve is wide open, the axis may be followed into the left ventricle, and what is sought around the root
+    is then sought in the wrong place.
+
+    Parameters
+    ----------
+    seen : bool array [k, j, i], the aorta as a network sees it.
+    ijk_to_ras : 4 x 4 matrix of that grid.
+    """
+    from scipy import ndimage
+    from scipy.spatial import cKDTree
+
+    if not aorta.found or not seen.any():
+        return aorta
+    far = ndimage.distance_transform_edt(~seen, sampling=spacing_of(ijk_to_ras)[::-1])
+    kji = transform_points(np.linalg.inv(ijk_to_ras), aorta.centerline_ras)[:, ::-1]
+    inside = ndimage.map_coordinates(far, kji.T, order=1, mode="nearest") <= _BELOW_ROOT_MM
+    first = int(np.argmax(inside))
+    kept = aorta.centerline_ras[first:]
+    if first == 0 or inside[first:].mean() < 0.5 or arc_length(kept)[-1] < _SHORTEST_AORTA_MM:
+        return aorta
+    where = np.argwhere(aorta.mask)
+    points = transform_points(aorta.ijk_to_ras, where[:, ::-1])
+    _, nearest = cKDTree(aorta.centerline_ras).query(points)
+    mask = aorta.mask.copy()
+    mask[tuple(where[nearest < first].T)] = False
+    return replace(
+        aorta,
+        mask=mask,
+        centerline_ras=kept,
+        directions=aorta.directions[first:],
+        radius_mm=aorta.radius_mm[first:],
+    )
 
 
 def ascending_track(tracks: list[DiscTrack], grid: RasGrid) -> DiscTrack | None:

@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..models.foreign import ForeignNetwork
+from ..models.inputs import TYPICAL_AORTA_HU
 from ..options import AnalysisOptions
 from ..progress import StageReport, part_of
 from ..study import CTVolume, LumenSegmentation, ModelInfo
@@ -23,7 +24,7 @@ from .region import cropped, heart_box, padded
 from .seeds import root_shell
 from .selection import select_trees
 from .tiles import cover
-from .tissue import normalized
+from .tissue import myocardium_level, normalized
 
 SPACING_MM = 0.5
 _BLOCK = 4
@@ -49,8 +50,10 @@ def segment_with_foreign(
     seen = _resampled(fraction, matrix, grid)
     aorta_mask = resample_mask(aorta.mask, aorta.ijk_to_ras, grid.voxels.shape, grid.ijk_to_ras)
     seeds = root_shell(aorta, aorta_mask, grid) if aorta.found else aorta_mask
-    intensity = normalized(grid.voxels, aorta.attenuation_hu if np.isfinite(aorta.attenuation_hu) else 400.0)
-    trees = select_trees(seen, intensity, aorta_mask, seeds, None, grid.spacing_mm, part_of(report, 0.85, 1.0))
+    aorta_hu = aorta.attenuation_hu if np.isfinite(aorta.attenuation_hu) else TYPICAL_AORTA_HU
+    intensity, myocardium = normalized(grid.voxels, aorta_hu), myocardium_level(aorta_hu)
+    rest = (grid.spacing_mm, part_of(report, 0.85, 1.0))
+    trees = select_trees(seen, intensity, aorta_mask, seeds, None, myocardium, *rest)
     cut, small = cropped(trees.lumen | aorta_mask, grid)
     return LumenSegmentation(
         trees.lumen[cut].copy(),

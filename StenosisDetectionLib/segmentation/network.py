@@ -19,7 +19,7 @@ from ..models.weights import read_header
 from ..options import AnalysisOptions
 from ..progress import StageReport, part_of
 from ..study import CTVolume, LumenSegmentation, ModelInfo
-from .aorta import CONTRAST_HU, Aorta
+from .aorta import CONTRAST_HU, Aorta, trimmed
 from .coarse import Coarse, coarse_pass
 from .execution import Execution, half_precision
 from .grid import RasGrid, resample_mask
@@ -29,7 +29,7 @@ from .region import cropped
 from .seeds import ostium_candidates, root_shell, shell, with_ostia
 from .selection import select_trees
 from .tiles import cover
-from .tissue import normalized
+from .tissue import myocardium_level, normalized
 from .zone import fine_region, onward
 
 TILE_VOXELS = 96
@@ -78,6 +78,8 @@ def segment_with_networks(
         if coarse.execution.steps:
             execution = replace(coarse.execution, batch=1)
     seen = coarse is not None and bool(coarse.aorta.any())
+    if coarse is not None and seen:
+        aorta = trimmed(aorta, coarse.aorta, coarse.grid.ijk_to_ras)
     if not aorta.found and coarse is not None and seen:
         aorta_hu = float(np.median(coarse.grid.voxels[coarse.aorta]))
     if not aorta.found and (aorta_hu is None or aorta_hu < CONTRAST_HU):
@@ -133,6 +135,7 @@ def trees_of(
         aorta_mask,
         with_ostia(around, ostia, grid),
         heads.get("vein"),
+        myocardium_level(aorta_hu or TYPICAL_AORTA_HU),
         grid.spacing_mm,
         report,
     )

@@ -12,8 +12,10 @@ import numpy as np
 from ..progress import StageReport, part_of
 from .branches import pruned
 from .grow import grow_trees
+from .linking import missing_vessels
 from .outline import connected
 from .tissue import chambers
+from .tubes import gaussian
 
 LUMEN_LEVEL = 0.5
 """Voxels that are lumen by at least half belong to the mask."""
@@ -37,6 +39,9 @@ SMOOTHING_MM = 0.4
 LARGEST_RADIUS_MM = 5.0
 """What holds a ball of this radius is no coronary artery."""
 
+MISSED_REACH_MM = 8.0
+"""Vessels that a network misses lie no farther than this out of the box of what it sees."""
+
 LARGEST_LUMEN_ML = 100.0
 """Ten times the lumen of the largest coronary trees: what a network gives beyond it is no segmentation."""
 
@@ -56,6 +61,7 @@ def select_trees(
     aorta: np.ndarray,
     seed_zone: np.ndarray,
     vein: np.ndarray | None,
+    myocardium: float,
     spacing_mm: float,
     report: StageReport,
 ) -> Trees:
@@ -68,6 +74,7 @@ def select_trees(
     aorta : bool array, never lumen.
     seed_zone : bool array, where coronary arteries begin.
     vein : array, probability of being a vein, or None.
+    myocardium : normalized intensity of the myocardium.
     """
     from scipy import ndimage
 
@@ -81,24 +88,47 @@ def select_trees(
         return Trees(nothing.lumen, nothing.bridged, ("lumen_too_large",))
     if volume_ml == 0.0:
         return nothing
-    where = np.argwhere(tubular)
-    box = tuple(slice(max(a - 2, 0), b + 3) for a, b in zip(where.min(axis=0), where.max(axis=0), strict=True))
+    box = _box(tubular, seed_zone, spacing_mm)
     fraction, intensity, tubular, open_ = fraction[box], intensity[box], tubular[box], open_[box]
-    intensity = ndimage.gaussian_filter(intensity, SMOOTHING_MM / spacing_mm)  # noise makes thin veins look bright
-    seeds = seed_zone[box] & tubular
+    vein = None if vein is None else vein[box]
+    smooth = _smoothed(intensity, spacing_mm)  # noise makes thin veins look bright
+    roots = seed_zone[box] & ~aorta[box]
     strong = tubular & (fraction > STRONG_LEVEL)
-    grown = grow_trees(tubular, strong, seeds, intensity, spacing_mm, part_of(report, 0.0, 0.5))
+    report(0.0, "looking for vessels between the pieces")
+    thick = chambers(intensity, spacing_mm, 0.5 * (1.0 + myocardium)) | aorta[box]
+    ways, blood = missing_vessels(tubular, strong, roots, smooth, thick, vein, myocardium, spacing_mm)
+    visible = tubular | blood
+    tubular, strong = visible | ways, strong | ways
+    grown = grow_trees(tubular, strong, roots & tubular, smooth, spacing_mm, part_of(report, 0.3, 0.5))
     grown &= ~aorta[box]
     report(0.5, "cutting veins and leaks")
-    artery = intensity if vein is None else np.minimum(intensity, 1.2) + VEIN_WEIGHT * (0.5 - vein[box])
-    grown = pruned(grown, seeds & grown, artery, spacing_mm)
+    artery = smooth if vein is None else np.minimum(smooth, 1.2) + VEIN_WEIGHT * (0.5 - vein)
+    grown = pruned(grown, roots & grown, artery, spacing_mm)
     report(0.8, "joining the lumen")
-    filled = grown & (fraction > LUMEN_LEVEL) & open_
+    filled = grown & ((fraction > LUMEN_LEVEL) | blood) & open_
     joined = grown & connected(grown, filled, np.asarray(fraction, dtype=np.float32), spacing_mm)
     # links are three voxels wide: thinner ones break when the mask is brought to another grid
-    links, gaps = (ndimage.binary_dilation(line) & ~aorta[box] for line in (joined & ~filled, joined & ~tubular))
+    links, gaps = (ndimage.binary_dilation(line) & ~aorta[box] for line in (joined & ~filled, joined & ~visible))
     lumen, bridged = nothing.lumen, nothing.bridged
     lumen[box] = joined | links
-    bridged[box] = gaps & ~tubular
+    bridged[box] = gaps & ~visible
     report(1.0, "joining the lumen")
     return Trees(lumen, bridged) if lumen.any() else nothing
+
+
+def _box(tubular: np.ndarray, seed_zone: np.ndarray, spacing_mm: float) -> tuple[slice, ...]:
+    """Return the box of what may be a tree, where trees begin, and the vessels that may be missed between them."""
+    box = []
+    margin = int(np.ceil(MISSED_REACH_MM / spacing_mm))
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        where = np.flatnonzero(tubular.any(axis=others) | seed_zone.any(axis=others))
+        box.append(slice(max(int(where[0]) - margin, 0), int(where[-1]) + margin + 1))
+    return tuple(box)
+
+
+def _smoothed(intensity: np.ndarray, spacing_mm: float) -> np.ndarray:
+    import torch
+
+    image = torch.from_numpy(np.ascontiguousarray(intensity, dtype=np.float32))
+    return np.asarray(gaussian(image, SMOOTHING_MM, (spacing_mm,) * 3, lambda _fraction: None).numpy())
