@@ -47,6 +47,7 @@ def write_pair(image, labels, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1), offset=(0.0
     [
         ("1-200/12.img.nii.gz", "1-200/12.label.nii.gz", "imagecas", "imagecas-12"),
         ("ASOCA/Normal/CTCA/Normal_1.nrrd", "ASOCA/Normal/Annotations/Normal_1.nrrd", "asoca", "asoca-Normal-Normal_1"),
+        ("X/volumes/12.img.nii.gz", "X/segmentations/12.coronary.nii.gz", "imagecas-x", "imagecas-12"),
         ("ImageCAS-X/images/12.nii.gz", "ImageCAS-X/labels/12.nii.gz", "folders", "imagecas-12"),
         ("Dataset5/imagesTr/c_001_0000.nii.gz", "Dataset5/labelsTr/c_001.nii.gz", "folders", "Dataset5-c_001"),
     ],
@@ -59,6 +60,17 @@ def test_the_layouts_are_recognized(tmp_path, image, labels, layout, patient):
     assert (pair.image, pair.labels) == (tmp_path / image, tmp_path / labels)
     assert (pair.layout, pair.patient) == (layout, patient)
     assert "/" not in pair.name
+
+
+def test_the_test_scans_and_the_excluded_ones_of_imagecas_x_are_left_out(tmp_path):
+    for number in range(1, 6):
+        for name in (f"volumes/{number}.img.nii.gz", f"segmentations/{number}.coronary.nii.gz"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+    (tmp_path / "filelist").mkdir()
+    for name, scans in (("train", "1\n2\n"), ("val", "3\n"), ("test", "4\n"), ("exclude", "5\n")):
+        (tmp_path / "filelist" / f"{name}.txt").write_text(scans, encoding="utf-8")
+    assert [pair.patient for pair in find_pairs(tmp_path)] == ["imagecas-1", "imagecas-2", "imagecas-3"]
 
 
 def test_a_folder_without_pairs_is_refused(tmp_path):

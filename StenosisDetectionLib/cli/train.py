@@ -37,9 +37,10 @@ Writes DIR/<network>.safetensors (weights, configuration inside), configuration.
 checkpoint.safetensors; DIR/studies holds the prepared studies and can be deleted afterwards. The path of the
 weights goes to standard output; 'analyze --model DIR' uses them.
 
-Layouts of --data, at any depth: <id>.img.nii.gz beside <id>.label.nii.gz (ImageCAS); CTCA/<id>.nrrd and
-Annotations/<id>.nrrd (ASOCA); folders images* and labels* side by side (ImageCAS-X, nnU-Net). Every label above 0
-counts as coronary lumen. Patients, not studies, are split between training and validation.
+Layouts of --data, at any depth: <id>.img.nii.gz beside <id>.label.nii.gz (ImageCAS); volumes/<id>.img.nii.gz and
+segmentations/<id>.coronary.nii.gz (ImageCAS-X, without the scans in its filelist/test.txt and exclude.txt);
+CTCA/<id>.nrrd and Annotations/<id>.nrrd (ASOCA); folders images* and labels* side by side (nnU-Net). Every label above
+0 counts as coronary lumen. Patients, not studies, are split between training and validation.
 
 Ctrl-C keeps a checkpoint and ends with exit status 130; --resume goes on from it.
 """,

@@ -3,9 +3,11 @@
 Layouts that are recognized, at any depth below the folder:
 
 - ImageCAS: `<id>.img.nii.gz` beside `<id>.label.nii.gz`
+- ImageCAS-X: `volumes/<id>.img.nii.gz` and `segmentations/<id>.coronary.nii.gz`; what its `filelist/exclude.txt` and
+  `filelist/test.txt` name is left out, so that its test scans stay unseen
 - ASOCA: `CTCA/<id>.nrrd` and `Annotations/<id>.nrrd`
-- image and label folders side by side (ImageCAS-X, nnU-Net and others): `images*/<id>.*` and `labels*/<id>.*`, where
-  `_0000` at the end of an image's name is left out
+- image and label folders side by side (nnU-Net and others): `images*/<id>.*` and `labels*/<id>.*`, where `_0000` at the
+  end of an image's name is left out
 
 Every label above 0 counts as lumen. Scans of ImageCAS and ImageCAS-X with one number are of one patient. What the
 labels do not tell (ostia, veins) is not trained on.
@@ -67,7 +69,12 @@ def find_pairs(folder: Path) -> list[Pair]:
     files = sorted(
         path for path in folder.rglob("*") if path.is_file() and path.name.lower().endswith(tuple(IMAGE_FORMATS))
     )
-    pairs = [pair for path in files for find in (_imagecas, _asoca, _folders) if (pair := find(path)) is not None]
+    pairs = [
+        pair
+        for path in files
+        for find in (_imagecas, _imagecas_x, _asoca, _folders)
+        if (pair := find(path)) is not None
+    ]
     if not pairs:
         raise InputError(
             f"no pair of an image and its label map was found in {folder.name}: name them <id>.img.nii.gz and "
@@ -82,6 +89,22 @@ def _imagecas(path: Path) -> Pair | None:
     if match is None or not labels.exists():
         return None
     return Pair(path, labels, "imagecas", _patient("imagecas", match[1]))
+
+
+def _imagecas_x(path: Path) -> Pair | None:
+    match = re.fullmatch(r"(.+)\.img\.nii(\.gz)?", path.name)
+    if match is None or path.parent.name != "volumes":
+        return None
+    root, name = path.parent.parent, match[1]
+    labels = root / "segmentations" / f"{name}.coronary.nii{match[2] or ''}"
+    if not labels.exists() or any(name in _listed(root / "filelist" / left) for left in ("exclude.txt", "test.txt")):
+        return None
+    return Pair(path, labels, "imagecas-x", _patient("imagecas", name))
+
+
+def _listed(path: Path) -> list[str]:
+    """Return the names in a list of scans, one a line; none where there is no such list."""
+    return path.read_text(encoding="utf-8", errors="replace").split() if path.is_file() else []
 
 
 def _asoca(path: Path) -> Pair | None:
