@@ -8,8 +8,8 @@ lesion that is found: its error over its standard error (z). A calibrated interv
 The factors `FIT_ERROR_FACTOR`, `CALCIUM_ERROR_FACTOR`, `SMALL_LUMEN_FACTOR` (lumen/measure.py) and
 `MODEL_ERROR_PERCENT` (stenosis/measurement.py) come from 50 lesions like those of the training family with other seeds,
 cosines and plateaus, concentric and eccentric. With a factor of 0.8 beside calcium the interval held 38 of 38 below
-75 % and 10 of 12 above it (7 of 9 beside calcium, where the point spread makes one of calcium and lumen); it is 0.6 now,
-and twice that for a small lumen. The held-out family has not been run with these.
+75 % and 10 of 12 above it (7 of 9 beside calcium, where the point spread makes one of calcium and lumen); it is 0.6
+now, and twice that for a small lumen. The held-out family has not been run with these.
 """
 
 import sys
