@@ -1,6 +1,6 @@
 """Measure the coronary tree against known centerlines and beside other skeletons, and print Markdown tables.
 
-    python Testing/benchmark_centerline.py [--hearts 10] [--rows hearts real speed paths]
+    python Testing/benchmark_centerline.py [--hearts 10] [--rows hearts real speed growth paths]
 
 - `hearts`: hearts of the verification set T4 (held-out families), their true lumen on voxels of 0.4 x 0.4 x 0.5 mm,
   without and with the small unnamed side branches; scores as `evaluation.centerline` defines them.
@@ -11,6 +11,7 @@
   own, which gives it its own peak of memory. The distance to the nearest *point* of the known lines is given as well,
   as it was before: VMTK's points lie 0.24 mm apart, with holes where the radius is below 0.75 mm, so that even a path
   exactly on the lines would have about 0.07 mm, which hides part of the difference.
+- `growth`: the time on the real tree and on its right half, in maps of different size.
 - `paths`: the minimal paths alone, from the ostia through the lumen of the real tree, in four libraries.
 
 kimimaro and scikit-fmm are no dependencies of this product: without them their rows say so. User CPU seconds are what
@@ -21,12 +22,15 @@ import argparse
 import importlib.util
 import json
 import os
+import pickle
 import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +62,7 @@ FIRST_SEED = 700_000
 """Seed of the first heart of T4."""
 
 MODEL = ModelInfo("truth", "1")
-ROWS = ("hearts", "real", "speed", "paths")
+ROWS = ("hearts", "real", "speed", "growth", "paths")
 PEERS = {"kimimaro": "kimimaro", "scikit-image skeletonize": "skimage"}
 
 
@@ -177,13 +181,18 @@ def big_map(name: str) -> tuple[LumenSegmentation, list[np.ndarray], np.ndarray]
         segmentation = LumenSegmentation(labels == LUMEN_LABEL, labels == AORTA_LABEL, matrix, MODEL)
         lines = [v.points_ras for v in plan.vessels]
         points = np.concatenate(lines)
+    return _in_map(segmentation, BIG_KJI), lines, points
+
+
+def _in_map(segmentation: LumenSegmentation, size_kji: tuple[int, ...]) -> LumenSegmentation:
+    """Return a segmentation in the middle of a larger map."""
     shape = segmentation.lumen.shape
-    first = [(n - m) // 2 for n, m in zip(BIG_KJI, shape, strict=True)]
+    first = [(n - m) // 2 for n, m in zip(size_kji, shape, strict=True)]
     place = tuple(slice(a, a + m) for a, m in zip(first, shape, strict=True))
-    lumen, aorta = np.zeros(BIG_KJI, bool), np.zeros(BIG_KJI, bool)
+    lumen, aorta = np.zeros(size_kji, bool), np.zeros(size_kji, bool)
     lumen[place], aorta[place] = segmentation.lumen, segmentation.aorta
     matrix = shifted(segmentation.ijk_to_ras, (-first[2], -first[1], -first[0]))
-    return LumenSegmentation(lumen, aorta, matrix, MODEL), lines, points
+    return LumenSegmentation(lumen, aorta, matrix, MODEL)
 
 
 def skeleton_of(segmentation: LumenSegmentation, method: str) -> tuple[Callable[[], object], Callable[..., np.ndarray]]:
@@ -214,13 +223,14 @@ def skeleton_of(segmentation: LumenSegmentation, method: str) -> tuple[Callable[
     )
 
 
-def run_method(name: str, method: str) -> None:
-    """Measure one method in this process and print its numbers as JSON."""
-    segmentation, lines, points = big_map(name)
+def run_method(path: Path, method: str) -> None:
+    """Measure one method on a map that was put into a file, in this process, and print its numbers as JSON."""
+    segmentation, lines, points = pickle.loads(path.read_bytes())
     small = tuple(slice(n // 2, n // 2 + 64) for n in BIG_KJI)
     part = LumenSegmentation(segmentation.lumen[small], segmentation.aorta[small], np.eye(4), MODEL)
     skeleton_of(part, method)[0]()  # imports and compiles
     compute, points_of = skeleton_of(segmentation, method)
+    before = _peak_mb()
     best: dict[str, float] = {}
     for _ in range(3):
         wall, user = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_utime
@@ -228,6 +238,7 @@ def run_method(name: str, method: str) -> None:
         user = resource.getrusage(resource.RUSAGE_SELF).ru_utime - user
         if not best or user < best["user"]:
             best = {"user": user, "wall": time.perf_counter() - wall}
+    memory = _peak_mb()
     found = points_of(result)
     aorta = cKDTree(transform_points(segmentation.ijk_to_ras, np.argwhere(segmentation.aorta)[::7, ::-1]))
     found = found[aorta.query(found)[0] > 2.0]
@@ -240,32 +251,76 @@ def run_method(name: str, method: str) -> None:
         "points_mm": float(to_points[to_points < 1.5].mean()),
         "known_mm": float(cKDTree(found).query(points)[0].mean()),
         "matched": float(inside.mean()),
-        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "memory_mb": memory,
+        "before_mb": before,
     }
     print(json.dumps(best))
+
+
+def _peak_mb() -> float:
+    """Return the peak of memory of this process: ru_maxrss would count that of the process that started it, too."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+    return float(line.split()[1]) / 1024
 
 
 def compare_speed() -> None:
     """Print ours beside the peers on maps of 512 x 512 x 300."""
     print("\n### Label map of 512 x 512 x 300 to the tree (ours: named; peers: nameless voxels)\n")
     print("| map | method | user s | wall s | mean distance of its points to the known lines mm | to the points of the "
-          "lines mm | of the points of the lines to its points mm | points within 1.5 mm % | peak MB |\n"
+          "lines mm | of the points of the lines to its points mm | points within 1.5 mm % "
+          "| peak MB (with the map alone) |\n"
           "|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     for name in ("real tree", "T4-001"):
-        for method in ("ours", *PEERS):
-            if method in PEERS and importlib.util.find_spec(PEERS[method]) is None:
-                print(f"| {name} | {method} | not installed | | | | | | |")
-                continue
-            command = [sys.executable, __file__, "--method", method, "--map", name]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                print(f"| {name} | {method} | failed: {done.stderr.strip().splitlines()[-1]} | | | | | | |")
-                continue
-            row = json.loads(done.stdout.strip().splitlines()[-1])
-            times = f"{row['user']:.2f} | {row['wall']:.2f}"
-            places = " | ".join(f"{row[key]:.3f}" for key in ("mean_mm", "points_mm", "known_mm"))
-            places += f" | {100 * row['matched']:.1f}"
-            print(f"| {name} | {method} | {times} | {places} | {row['memory_mb']:.0f} |", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "map.pickle"
+            path.write_bytes(pickle.dumps(big_map(name)))
+            for method in ("ours", *PEERS):
+                print(f"| {name} | {method} | {_speed_row(path, method)} |", flush=True)
+
+
+def _speed_row(path: Path, method: str) -> str:
+    """Return the numbers of one method on a map in a file as cells, measured in a process of its own."""
+    if method in PEERS and importlib.util.find_spec(PEERS[method]) is None:
+        return "not installed | | | | | |"
+    command = [sys.executable, __file__, "--method", method, "--map", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"failed: {done.stderr.strip().splitlines()[-1]} | | | | | |"
+    row = json.loads(done.stdout.strip().splitlines()[-1])
+    places = " | ".join(f"{row[key]:.3f}" for key in ("mean_mm", "points_mm", "known_mm"))
+    memory = f"{row['memory_mb']:.0f} ({row['before_mb']:.0f})"
+    return f"{row['user']:.2f} | {row['wall']:.2f} | {places} | {100 * row['matched']:.1f} | {memory}"
+
+
+def compare_growth() -> None:
+    """Print how the time grows with the volume of the map, and with the vessels in it."""
+    segmentation = real_segmentation()[0]
+    tree = extract_tree(segmentation)
+    right = [v for v in tree.vessels if v.name == "RCA" or v.parent == "RCA"]
+    away = cKDTree(np.concatenate([v.points_ras for v in right]))
+    voxels = np.argwhere(segmentation.lumen)
+    near = away.query(transform_points(segmentation.ijk_to_ras, voxels[:, ::-1]))[0] < 4.0
+    half = np.zeros_like(segmentation.lumen)
+    half[tuple(voxels[near].T)] = True
+    print("\n### Growth: the real tree and its right half in maps of different size\n")
+    print("| map | voxels, million | vessels mm | user s |\n|---|---|---|---|")
+    for name, lumen, size in (
+        ("whole tree, cropped", segmentation.lumen, segmentation.lumen.shape),
+        ("whole tree", segmentation.lumen, BIG_KJI),
+        ("whole tree", segmentation.lumen, (2 * BIG_KJI[0], *BIG_KJI[1:])),
+        ("right coronary artery alone", half, BIG_KJI),
+    ):
+        padded = _in_map(replace(segmentation, lumen=lumen), size)
+        times = []
+        for _ in range(3):
+            user = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+            tree = extract_tree(padded)
+            times.append(resource.getrusage(resource.RUSAGE_SELF).ru_utime - user)
+        length = sum(v.length_mm for v in tree.vessels)
+        print(f"| {name} | {padded.lumen.size / 1e6:.0f} | {length:.0f} | {min(times):.2f} |", flush=True)
 
 
 def compare_paths() -> None:
@@ -333,7 +388,7 @@ def main() -> None:
     parser.add_argument("--hearts", type=int, default=10, help="number of hearts of T4 (of 100)")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--method", choices=("ours", *PEERS), help=argparse.SUPPRESS)
-    parser.add_argument("--map", default="real tree", help=argparse.SUPPRESS)
+    parser.add_argument("--map", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.method:
         run_method(options.map, options.method)
@@ -343,7 +398,12 @@ def main() -> None:
     real = Path(test_data_folder() / "coronary_tree_ccta").is_dir()
     if "hearts" in options.rows:
         score_hearts(options.hearts)
-    for row, run in (("real", score_real), ("speed", compare_speed), ("paths", compare_paths)):
+    for row, run in (
+        ("real", score_real),
+        ("speed", compare_speed),
+        ("growth", compare_growth),
+        ("paths", compare_paths),
+    ):
         if row not in options.rows:
             continue
         if real:
