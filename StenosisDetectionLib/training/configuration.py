@@ -34,6 +34,9 @@ class TrainingConfiguration:
     sites : share of the patches around a place of each kind of `cases.SITES`; the others lie anywhere.
     noise_hu, blur_voxels, aorta_error : largest noise added, largest Gaussian blur, largest relative error of the
         attenuation of the aorta, in augmentation.
+    coarsening : largest factor by which the voxels of a patch are enlarged along an axis and resampled again; 1 for
+        never.
+    zoom : largest relative enlargement of what a patch shows, and of what it shows less; 0 for none.
     use_aorta : tell attenuation relative to that of the aorta; the coarse network, which runs before the aorta is
         known, does without.
     studies, validation_studies : synthetic studies to draw from the generator.
@@ -66,6 +69,8 @@ class TrainingConfiguration:
     noise_hu: float = 25.0
     blur_voxels: float = 0.7
     aorta_error: float = 0.08
+    coarsening: float = 1.0
+    zoom: float = 0.0
     use_aorta: bool = True
     studies: int = 100
     validation_studies: int = 6
@@ -83,9 +88,11 @@ class TrainingConfiguration:
         for name in ("batch", "iterations", "validation_patches"):
             if getattr(self, name) < 1:
                 raise InputError(f"the training's {name} must be at least 1")
-        for name in ("studies", "validation_studies", "seed", "warm_up_iterations", "noise_hu", "blur_voxels"):
+        for name in ("studies", "validation_studies", "seed", "warm_up_iterations", "noise_hu", "blur_voxels", "zoom"):
             if getattr(self, name) < 0:
                 raise InputError(f"the training's {name} must not be negative")
+        if self.coarsening < 1:
+            raise InputError("the training's coarsening must be at least 1")
         for name in ("learning_rate", "gradient_norm", "checkpoint_minutes"):
             if not getattr(self, name) > 0:
                 raise InputError(f"the training's {name} must be above 0")
@@ -119,7 +126,7 @@ FINE = TrainingConfiguration(
     version="1.0",
     network=NetworkConfiguration(
         architecture="dynunet",
-        channels=16,
+        channels=32,
         levels=4,
         spacing_mm=0.5,
         windows=((-0.5, 1.5), (1.0, 4.0)),
@@ -129,7 +136,10 @@ FINE = TrainingConfiguration(
     ),
     first_patch=(64, 64, 64),
     first_share=0.6,
-    loss_weights={"lumen": 1.0, "skeleton_recall": 0.5, "centerline_distance": 0.3, "ostium": 0.3, "vein": 0.2},
+    loss_weights={"lumen": 1.0, "skeleton_recall": 0.5, "centerline_distance": 0.3, "ostium": 0.5, "vein": 0.2},
+    sites={"artery": 0.4, "vein": 0.2, "ostium": 0.12},
+    coarsening=3.2,
+    zoom=0.25,
 )
 """The fine network: coronary lumen at 0.5 mm."""
 

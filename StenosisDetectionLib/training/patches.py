@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _OUTSIDE_HU = -1000
 _JITTER = 0.35  # of the patch's size: how far a center on a vessel may lie from the center of the patch
+_ZOOM_SHARE = 0.25  # of the patches
+_COARSE_SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +77,11 @@ def _patch(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     import torch
 
-    size = np.array(configuration.patch)
+    zoom = _zoom(configuration, rng) if augment else 1.0
+    size = np.rint(np.array(configuration.patch) * zoom).astype(int)
     low = _corner(case, configuration, size, rng)
-    hu = _crop(case.hu, low, size, _OUTSIDE_HU).astype(np.float32)
     aorta = case.information.aorta_hu if configuration.use_aorta else None
-    image = torch.from_numpy(hu)
+    image = _fitted(torch.from_numpy(_crop(case.hu, low, size, _OUTSIDE_HU).astype(np.float32)), configuration.patch)
     if augment:
         image = _augmented(image, configuration, rng)
         if aorta is not None:
@@ -87,16 +89,36 @@ def _patch(
     heads = configuration.network.heads
     targets = torch.zeros((len(heads), *configuration.patch), dtype=torch.float32)
     weight = torch.zeros_like(targets)
-    known = np.ones(size, dtype=np.float32)
+    known = torch.ones(configuration.patch)
     if case.ignore is not None:
-        known -= _crop(case.ignore, low, size, 0)
+        ignored = torch.from_numpy(_crop(case.ignore, low, size, 0)).float()
+        known = (_fitted(ignored, configuration.patch) < 0.5).float()
     for index, head in enumerate(heads):
         if head in case.targets:
-            outside = 255 if head == "centerline_distance" else 0
-            target = torch.from_numpy(_crop(case.targets[head], low, size, outside))
-            targets[index] = target.float() / 255
-            weight[index] = torch.from_numpy(known)
+            distance = head == "centerline_distance"
+            cropped = torch.from_numpy(_crop(case.targets[head], low, size, 255 if distance else 0)).float() / 255
+            target = _fitted(cropped, configuration.patch)
+            if distance and zoom != 1.0:  # what lay at the limit or beyond still does, as far as one can know
+                target = torch.where(target < 1, (target / zoom).clamp(max=1), target)
+            targets[index] = target
+            weight[index] = known
     return network_input(image, aorta, configuration.network), targets, weight
+
+
+def _zoom(configuration: TrainingConfiguration, rng: np.random.Generator) -> float:
+    """Return how much more of a study a patch shows than its size: above 1 for vessels that become smaller."""
+    if rng.random() >= _ZOOM_SHARE or not configuration.zoom:
+        return 1.0
+    return float(np.exp(rng.uniform(-1, 1) * np.log1p(configuration.zoom)))
+
+
+def _fitted(values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return a volume brought to another number of voxels."""
+    from torch.nn.functional import interpolate
+
+    if tuple(values.shape) == tuple(shape):
+        return values
+    return interpolate(values[None, None], shape, mode="trilinear", align_corners=False)[0, 0]
 
 
 def _corner(
@@ -129,10 +151,15 @@ def _crop(array: np.ndarray, low: np.ndarray, size: np.ndarray, outside: int) ->
 
 
 def _augmented(image: torch.Tensor, configuration: TrainingConfiguration, rng: np.random.Generator) -> torch.Tensor:
-    """Return a patch in HU with another offset and gain, blur or sharpening, and noise."""
+    """Return a patch in HU with another offset and gain, larger voxels, blur or sharpening, and noise."""
     import torch
+    from torch.nn.functional import interpolate
 
     image = image * float(rng.uniform(0.95, 1.05)) + float(rng.normal(0, 10))
+    if rng.random() < _COARSE_SHARE and configuration.coarsening > 1:  # as if it had been scanned in such voxels
+        factors = np.broadcast_to(rng.uniform(1, configuration.coarsening, 3 if rng.random() < 0.5 else 1), 3)
+        shape = [max(1, round(n / factor)) for n, factor in zip(image.shape, factors, strict=True)]
+        image = _fitted(interpolate(image[None, None], shape, mode="area")[0, 0], tuple(image.shape))
     if rng.random() < 0.4 and configuration.blur_voxels > 0:
         blurred = _blurred(image, float(rng.uniform(0.25, 1)) * configuration.blur_voxels)
         # Sharpening adds what blurring takes away, as a sharp reconstruction kernel does.
