@@ -22,7 +22,7 @@ networks are trained on 64 voxels."""
 
 MARGIN_VOXELS = 8
 
-ZONE_LEVEL = 0.3
+ZONE_LEVEL = 0.1
 """Coronary arteries are looked for where the network gives them at least this chance."""
 
 SMALLEST_AORTA_ML = 5.0

@@ -27,7 +27,8 @@ STRONG_LEVEL = 0.6
 """... and a level that a piece must reach somewhere."""
 
 VEIN_LEVEL = 0.8
-"""What the model takes for a vein with at least this chance goes voxel by voxel; whole branches are judged below it."""
+"""What the model takes for a vein rather than an artery by this share goes voxel by voxel; whole branches are judged
+below it."""
 
 VEIN_WEIGHT = 0.8
 """How much the model's belief counts beside brightness: a sure artery counts as 0.4 of the contrast brighter, a sure
@@ -78,6 +79,9 @@ def select_trees(
     """
     from scipy import ndimage
 
+    if vein is not None:
+        # The heads are trained apart, and both may be sure: then what counts is which of the two is surer.
+        vein = np.where(fraction > STRONG_LEVEL, vein / np.maximum(vein + fraction, STRONG_LEVEL), vein)
     open_ = ~aorta if vein is None else ~aorta & (vein <= VEIN_LEVEL)
     # a chamber that the network takes for lumen must not swallow the arteries on it
     open_ &= ~chambers(np.asarray(fraction, dtype=np.float32), spacing_mm, LUMEN_LEVEL, LARGEST_RADIUS_MM)
