@@ -127,6 +127,9 @@ def trees_of(
     ostia, scores = np.zeros((0, 3)), np.zeros(0)
     if "ostium" in heads:
         ostia, scores = ostium_candidates(heads["ostium"], aorta_mask, grid)
+        if not aorta.found and not len(ostia):
+            # an aorta that only the coarse network sees, without an ostium, is a vessel of the neck or the abdomen
+            return _nothing(aorta, model, ("no_coronary_artery",), execution)
     around = root_shell(aorta, aorta_mask, grid) if aorta.found else shell(aorta_mask, grid.spacing_mm)
     intensity = normalized(grid.voxels, aorta_hu or TYPICAL_AORTA_HU)
     trees = select_trees(
