@@ -123,6 +123,7 @@ def trees_of(
     """
     report(0.0, "growing from the aortic root")
     heads = head_maps(prediction, configuration)
+    report(0.0, "finding the ostia")
     execution = prediction.execution
     ostia, scores = np.zeros((0, 3)), np.zeros(0)
     if "ostium" in heads:

@@ -82,6 +82,7 @@ def select_trees(
     if vein is not None:
         # The heads are trained apart, and both may be sure: then what counts is which of the two is surer.
         vein = np.where(fraction > STRONG_LEVEL, vein / np.maximum(vein + fraction, STRONG_LEVEL), vein)
+    report(0.0, "telling vessels from chambers")
     open_ = ~aorta if vein is None else ~aorta & (vein <= VEIN_LEVEL)
     # a chamber that the network takes for lumen must not swallow the arteries on it
     open_ &= ~chambers(np.asarray(fraction, dtype=np.float32), spacing_mm, LUMEN_LEVEL, LARGEST_RADIUS_MM)
@@ -98,8 +99,9 @@ def select_trees(
     smooth = _smoothed(intensity, spacing_mm)  # noise makes thin veins look bright
     roots = seed_zone[box] & ~aorta[box]
     strong = tubular & (fraction > STRONG_LEVEL)
-    report(0.0, "looking for vessels between the pieces")
+    report(0.0, "telling vessels from chambers")
     thick = chambers(intensity, spacing_mm, 0.5 * (1.0 + myocardium)) | aorta[box]
+    report(0.1, "looking for vessels between the pieces")
     ways, blood = missing_vessels(tubular, strong, roots, smooth, thick, vein, myocardium, spacing_mm)
     visible = tubular | blood
     tubular, strong = visible | ways, strong | ways
