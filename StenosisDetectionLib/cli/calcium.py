@@ -1,13 +1,13 @@
 """`stenosis-detection calcium`: the calcium score of a CT without contrast agent in regions that the user gives."""
 
 import argparse
-import math
 from pathlib import Path
 
 from ..progress import CancellableProgress, stage_report
 from .display import ProgressDisplay, add_amount, library_messages
 from .outcome import DONE
 from .running import interrupts, output_folder
+from .values import positive_number
 
 
 def add_parser(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -34,7 +34,7 @@ standard output. The mass needs the calibration factor of the scanner, in mg for
     add("input", metavar="INPUT", help="DICOM folder or file, .nrrd, .nii, .nii.gz, .mha or .mhd file")
     add("--regions", required=True, metavar="FILE", help="label map of the coronary arteries, a label each")
     add("--output", required=True, metavar="DIR", help="folder to write <case>/ into; created when absent")
-    add("--calibration", type=_positive, metavar="MG", help="mg of calcium for each HU and mm3, for the mass")
+    add("--calibration", type=positive_number, metavar="MG", help="mg of calcium for each HU and mm3, for the mass")
     add("--overwrite", action="store_true", help="replace a calcium score that exists in the output folder")
     add_amount(parser)
     parser.set_defaults(run=run)
@@ -75,14 +75,3 @@ def run(arguments: argparse.Namespace) -> int:
         display.line(f"{display.title}: {warning}")
     print(written, flush=True)
     return DONE
-
-
-def _positive(text: str) -> float:
-    """Return a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
-    return value

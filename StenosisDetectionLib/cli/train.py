@@ -1,7 +1,6 @@
 """`stenosis-detection train`: trains a network on synthetic studies, on a user's own data, or on both."""
 
 import argparse
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from ..progress import CancellableProgress, StageReport, stage_report
 from .display import ProgressDisplay, add_amount, library_messages
 from .outcome import DONE
 from .running import interrupts, output_folder
+from .values import positive_number
 
 if TYPE_CHECKING:
     from ..models.weights import LoadedNetwork
@@ -58,7 +58,9 @@ Ctrl-C keeps a checkpoint and ends with exit status 130; --resume goes on from i
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
     add("--precision", choices=PRECISIONS, default="auto", help="of the computation (default: %(default)s)")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=_positive, metavar="N", help="length in minutes, preparing studies aside")
+    length.add_argument(
+        "--minutes", type=positive_number, metavar="N", help="length in minutes, preparing studies aside"
+    )
     length.add_argument("--iterations", type=_count, metavar="N", help="length in iterations")
     add_amount(parser)
     parser.set_defaults(run=run)
@@ -183,14 +185,3 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least 0")
     return int(text)
-
-
-def _positive(text: str) -> float:
-    """Return a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
-    return value

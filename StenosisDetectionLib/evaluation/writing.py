@@ -1,10 +1,10 @@
 """Writes an evaluation: evaluation.json, evaluation.html and evaluation.csv in one folder, each complete or absent."""
 
 import json
-import os
 from pathlib import Path
 
 from ..errors import InputError
+from ..writing.texts import write_texts
 from .document import evaluation_csv, evaluation_document
 from .page import evaluation_page
 from .statistics import BOOTSTRAP_SAMPLES
@@ -38,17 +38,5 @@ def write_evaluation(evaluation: Evaluation, directory: Path, samples: int = BOO
         PAGE_FILE: evaluation_page(evaluation, samples),
         JSON_FILE: document + "\n",
     }
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            partial = directory / f".{name}.partial-{os.getpid()}"
-            try:
-                partial.write_bytes(text.encode("utf-8"))
-                partial.replace(directory / name)
-            finally:
-                partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write the evaluation to '{directory.name}' ({error.strerror}): choose another folder"
-        ) from error
+    write_texts(directory, texts, "the evaluation")
     return directory / JSON_FILE

@@ -7,7 +7,6 @@ Areas mm2, volumes mm3, masses mg; what is unknown is null in JSON and empty in 
 import csv
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..stenosis.calcium_score import CalciumPart, CalciumScore
 from ..study import CTVolume
 from ..version import RESEARCH_USE, __version__
 from .document import input_facts, rounded
+from .texts import write_texts
 
 SCHEMA = "stenosis-detection/calcium/1"
 """The name and version of the form of calcium.json."""
@@ -52,19 +52,7 @@ def write_calcium(score: CalciumScore, volume: CTVolume, voxels_sha256: str, dir
         TABLE_FILE: calcium_csv(score),
         JSON_FILE: json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     }
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            partial = directory / f".{name}.partial-{os.getpid()}"
-            try:
-                partial.write_bytes(text.encode("utf-8"))
-                partial.replace(directory / name)
-            finally:
-                partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write the calcium score to '{directory.name}' ({error.strerror}): choose another folder"
-        ) from error
+    write_texts(directory, texts, "the calcium score")
     return directory / JSON_FILE
 
 
