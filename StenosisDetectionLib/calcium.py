@@ -47,6 +47,8 @@ def score_calcium(
     if not labels.any():
         raise InputError("the label map does not overlap the volume: give the one that was drawn on this study")
     blood_hu = aorta.attenuation_hu if np.isfinite(aorta.attenuation_hu) else None
+    # The lumen of an angiogram, given as the regions, shows its contrast agent even without an aorta in the volume.
+    refuse_contrast(volume, float(np.median(volume.voxels[labels > 0])))
     score = calcium_score(volume, labels, blood_hu, calibration_mg_per_hu_mm3, names)
     report(1.0, "scored")
     return score

@@ -12,6 +12,7 @@ from typing import Any
 from ..i18n import tr as _
 from ..options import AnalysisOptions
 from ..scene.record import StudyRecorder
+from .calcium_view import CalciumView
 from .choices_view import ChoicesView
 from .correct_view import CorrectView
 from .dependencies import require_torch
@@ -34,6 +35,9 @@ _CHOICES = (
     "minimumDiameterSpinBox",
     "useSuggestionButton",
     "downloadModelButton",
+    "calciumRegionsSelector",
+    "calibrationSpinBox",
+    "calciumButton",
 )
 """What must not change while the analysis runs."""
 
@@ -71,6 +75,7 @@ class Panel:
             self._measure_course,
         )
         self.review = ReviewView(ui, self.session, self.guard, self.run)
+        self.calcium = CalciumView(ui, self.run, logic, lambda: self.parameters and self.parameters.inputVolume)
         ui.editSegmentationButton.connect("clicked(bool)", self.edit_segmentation)
         ui.measureAgainButton.connect("clicked(bool)", self.measure_again)
         ui.applyButton.connect("clicked(bool)", self.apply)

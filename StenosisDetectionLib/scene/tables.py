@@ -57,21 +57,22 @@ def add_profile_table(scene: Any, vessel: Vessel, profile: LumenProfile, referen
 
 def _add_table(scene: Any, name: str, columns: tuple[Column, ...], rows: Sequence[Mapping[str, Any]]) -> Any:
     node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
-    _fill_table(node, columns, rows)
+    fill_table(node, columns, rows)
     return node
 
 
 def fill_lesion_table(node: Any, study: StudyResult) -> None:
     """Give the table of lesions the rows of a study."""
-    _fill_table(node, LESION_COLUMNS, lesion_rows(study))
+    fill_table(node, LESION_COLUMNS, lesion_rows(study))
 
 
 def fill_vessel_table(node: Any, study: StudyResult) -> None:
     """Give the table of vessels the rows of a study."""
-    _fill_table(node, VESSEL_COLUMNS, vessel_rows(study))
+    fill_table(node, VESSEL_COLUMNS, vessel_rows(study))
 
 
-def _fill_table(node: Any, columns: tuple[Column, ...], rows: Sequence[Mapping[str, Any]]) -> None:
+def fill_table(node: Any, columns: tuple[Column, ...], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Give a table node these columns and rows, by the names of the columns, in place of what it had."""
     node.RemoveAllColumns()
     for column in columns:
         node.AddColumn(_array(column, [row[column.name] for row in rows]))
