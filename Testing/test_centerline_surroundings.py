@@ -5,9 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from centerline_shapes import AORTA, HEART, Tube, paint, segmentation_of
+from scipy.spatial.transform import Rotation
 
-from StenosisDetectionLib.centerline import extract_tree
+from StenosisDetectionLib.centerline import extract_tree, rename_vessel
+from StenosisDetectionLib.centerline.courses import SectionTree
 from StenosisDetectionLib.centerline.crux import end_at_crux
+from StenosisDetectionLib.centerline.grid import build_grid
+from StenosisDetectionLib.centerline.orientation import ORIENTATIONS, orientation_doubtful
+from StenosisDetectionLib.centerline.ostia import find_ostia
+from StenosisDetectionLib.centerline.paths import components, lumen_graph, reach, trace_sections
 from StenosisDetectionLib.centerline.smoothing import resample
 from StenosisDetectionLib.geometry import transform_points
 from StenosisDetectionLib.study import CTVolume, LumenSegmentation, Vessel, VesselTree
@@ -109,14 +115,61 @@ def test_a_vessel_cut_off_by_the_border_says_so():
     assert extract_tree(seg, volume=volume_over((-90, -80, -100), (90, 90, 60))).vessels[0].flags == ()
 
 
-@pytest.mark.parametrize("signs", [(-1, 1, 1), (-1, -1, 1), (1, -1, -1)])
-def test_a_mirrored_or_turned_heart_is_doubted(heart, signs):
-    turned = replace(heart, ijk_to_ras=np.diag([*map(float, signs), 1.0]) @ heart.ijk_to_ras)
-    assert "orientation_doubtful" in extract_tree(turned).flags
+def sections_of(seg: LumenSegmentation) -> SectionTree:
+    grid = build_grid(seg)
+    graph = lumen_graph(grid)
+    ostia = find_ostia(grid, graph, components(grid, graph), np.zeros((0, 3)))
+    paths = reach(grid, graph, np.array([o.node for o in ostia]))
+    sections = trace_sections(grid, graph, paths, lambda _f, _m: None)
+    return SectionTree(grid.ras, grid.depth, sections, lambda nodes: grid.depth[nodes])
+
+
+def turned_about(tree: SectionTree, matrix: np.ndarray) -> SectionTree:
+    return SectionTree(tree.ras @ matrix.T, tree.depth, tree.sections, tree.radius_of)
+
+
+def tilt(axis: int, degrees: float) -> np.ndarray:
+    return Rotation.from_euler("xyz"[axis], degrees, degrees=True).as_matrix()
+
+
+SEPARATE_LCX = Tube(((-11, -7, -1), (-26, -8, -3), (-40, -12, -8), (-50, -30, -25), (-45, -48, -45)), 1.7, 1.0)
+SEPARATE_LAD = Tube(((-12, 4, 0), (-24, 10, -2), (-38, 25, -10), (-50, 45, -40), (-58, 55, -75), (-55, 50, -95)), 1.9)
+
+
+@pytest.mark.parametrize(("ostia", "pose_deg"), [(2, 20.0), (3, 10.0)])
+def test_a_heart_is_doubted_in_every_orientation_but_its_own(heart, ostia, pose_deg):
+    separate = [SEPARATE_LAD, SEPARATE_LCX] + [HEART[n] for n in ("D1", "OM1", "RCA", "PDA", "PLB")]
+    tree = sections_of(heart if ostia == 2 else coarse(separate))
+    assert len(tree.roots()) == ostia
+    doubts = [orientation_doubtful(turned_about(tree, matrix)) for matrix in ORIENTATIONS]
+    assert len(doubts) == 48 and not doubts[0] and all(doubts[1:])
+    # Hearts lie differently in the chest: a pose is no wrong axis.
+    for axis in range(3):
+        for degrees in (-pose_deg, pose_deg):
+            pose = tilt(axis, degrees)
+            assert not orientation_doubtful(turned_about(tree, pose))
+            assert all(orientation_doubtful(turned_about(tree, matrix @ pose)) for matrix in ORIENTATIONS[1:8])
+
+
+@pytest.mark.parametrize("tubes", [["LM", "LAD", "LCX", "D1"], ["RCA", "PDA", "PLB"]])
+def test_one_tree_alone_is_doubted_where_it_leads_up(tubes):
+    tree = sections_of(coarse([HEART[n] for n in tubes]))
+    assert not orientation_doubtful(tree)
+    assert orientation_doubtful(turned_about(tree, np.diag([1.0, 1.0, -1.0])))
+
+
+def test_names_in_a_mirrored_heart_are_guesses_until_a_person_gives_them(heart):
+    mirrored = extract_tree(replace(heart, ijk_to_ras=np.diag([-1.0, 1.0, 1.0, 1.0]) @ heart.ijk_to_ras))
+    assert "orientation_doubtful" in mirrored.flags
+    assert {s.confidence for v in mirrored.vessels for s in v.segments} == {0.3}
+    named = rename_vessel(mirrored, "RCA", "LM")
+    assert named.vessel("LM").segments[0].confidence > 0.3
+    assert all(s.confidence == 0.3 for v in named.vessels if "renamed" not in v.flags for s in v.segments)
 
 
 def test_the_heart_as_it_is_is_not_doubted(heart):
-    assert extract_tree(heart).flags == ()
+    tree = extract_tree(heart)
+    assert tree.flags == () and tree.vessel("LM").segments[0].confidence == 0.9
 
 
 def test_both_ostia_in_one_sinus_are_told():
@@ -175,6 +228,33 @@ def test_a_circumflex_artery_ends_where_it_turns_at_the_crux_not_where_its_poste
 def test_dominance_is_inferred_where_the_right_artery_only_reaches_the_crux():
     tree = extract_tree(coarse([HEART[n] for n in ("LM", "LAD", "LCX", "RCA")]))
     assert tree.dominance == "right" and "dominance_inferred" in tree.flags
+
+
+def test_dominance_that_is_inferred_stays_when_a_branch_is_renamed():
+    tree = extract_tree(coarse([HEART[n] for n in ("LM", "LAD", "LCX", "RCA", "D1")]))
+    assert rename_vessel(tree, "D1", "RI").dominance == tree.dominance == "right"
+
+
+@pytest.mark.parametrize(("right", "dominance"), [((), "balanced"), (("PLB",), "right")])
+def test_a_circumflex_artery_that_supplies_the_back_wall_beside_a_right_pda_is_balanced(right, dominance):
+    lcx = Tube((*HEART["LCX"].control, (-28, -52, -60), (-42, -36, -82), (-52, -8, -97)), 1.7, 1.0)
+    rca = Tube((*HEART["RCA"].control, (-10, -10, -88), (-30, 20, -97)), 2.0, 1.0)
+    tree = extract_tree(coarse([HEART["LM"], HEART["LAD"], lcx, rca, *(HEART[n] for n in right)]))
+    assert tree.dominance == dominance and tree.vessel("PDA").parent == "RCA"
+    assert ("balanced_inferred" in tree.flags) == (not right)
+    branch = tree.vessel("PLB")
+    assert branch.parent == ("RCA" if right else "LCX") and [s.number for s in branch.segments] == [16 if right else 18]
+    if not right:
+        assert np.linalg.norm(branch.points_ras[0] - np.array([-28, -52, -60])) < 8
+        np.testing.assert_array_equal(branch.points_ras[0], tree.vessel("LCX").points_ras[-1])
+        assert [s.number for s in tree.vessel("LCX").segments][-1] == 13
+
+
+def test_a_circumflex_artery_that_ends_on_the_side_wall_gives_no_posterolateral_branch():
+    lcx = Tube(((-24, 6, -2), (-40, -8, -8), (-50, -22, -18), (-62, -20, -45), (-66, -5, -75)), 1.7, 1.0)
+    rca = Tube((*HEART["RCA"].control, (-10, -10, -88), (-30, 20, -97)), 2.0, 1.0)
+    tree = extract_tree(coarse([HEART["LM"], HEART["LAD"], lcx, rca]))
+    assert tree.dominance == "right" and {v.name for v in tree.vessels} == {*MAIN, "PDA"}
 
 
 def test_branches_of_branches_are_called_after_them():

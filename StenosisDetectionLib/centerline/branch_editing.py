@@ -74,7 +74,7 @@ def with_branch(tree: VesselTree, vessel: Vessel) -> VesselTree:
     vessels = [vessel if v.name == vessel.name else _rejoined(v, vessel) for v in tree.vessels]
     if not exists:
         vessels.append(vessel)
-    return VesselTree(with_segments(vessels), dominance_of(vessels), tree.flags)
+    return VesselTree(with_segments(vessels, tree.flags), dominance_of(vessels, tree.flags), tree.flags)
 
 
 def without_branch(tree: VesselTree, name: str) -> VesselTree:
@@ -84,7 +84,7 @@ def without_branch(tree: VesselTree, name: str) -> VesselTree:
         if vessel.parent in removed:
             removed.add(vessel.name)
     vessels = [v for v in tree.vessels if v.name not in removed]
-    return VesselTree(with_segments(vessels), dominance_of(vessels), tree.flags)
+    return VesselTree(with_segments(vessels, tree.flags), dominance_of(vessels, tree.flags), tree.flags)
 
 
 def _path_through(points_ras: np.ndarray, name: str) -> np.ndarray:

@@ -17,17 +17,29 @@ FORK_TO_CRUX_MM = 5.0
 """A circumflex artery that turns this far or less behind its last fork ends at the fork."""
 
 SHORTEST_DESCENDING_MM = 20.0
-"""What leads at least this far toward the apex after the turn is a posterior descending artery."""
+"""What leads at least this far toward the apex after the turn is a posterior descending or posterolateral artery."""
+
+OBTUSE_MARGIN = 0.5
+"""The obtuse margin lies about half the way around the groove from the left main coronary artery to the crux."""
+
+_IN_GROOVE_MM = 40.0  # a circumflex artery follows the groove this far at least
 
 
 def end_at_crux(vessels: list[Vessel]) -> tuple[list[Vessel], tuple[str, ...]]:
     """Return the vessels with the PDA parted from the right coronary artery where it turns into it, and flags.
 
-    `dominance_inferred` says that no PDA was seen, but that the right coronary artery reaches the crux.
+    `dominance_inferred` says that no PDA was seen, but that the right coronary artery reaches the crux;
+    `balanced_inferred` that a circumflex artery is taken for a posterolateral branch from where it leaves its groove.
     """
     by_name = {v.name: v for v in vessels}
     vessels = _with_turn_of_circumflex(vessels, by_name.get("LCX"), by_name.get("PDA"))
-    right = by_name.get("RCA")
+    vessels, flags = _with_turn_of_right(vessels, by_name.get("RCA"))
+    turned = _with_posterolateral(vessels)
+    return (vessels, flags) if turned is None else (turned, (*flags, "balanced_inferred"))
+
+
+def _with_turn_of_right(vessels: list[Vessel], right: Vessel | None) -> tuple[list[Vessel], tuple[str, ...]]:
+    """Return the vessels with the PDA parted from the right coronary artery where it turns into it, and flags."""
     if right is None or any(v.name.rstrip("0123456789") == "PDA" for v in vessels):
         return vessels, ()
     points = right.points_ras
@@ -41,33 +53,70 @@ def end_at_crux(vessels: list[Vessel]) -> tuple[list[Vessel], tuple[str, ...]]:
     rest = (len(points) - 1 - turn) * CENTERLINE_SPACING_MM
     if rest < SHORTEST_DESCENDING_MM or toward_apex[-1] - toward_apex[turn] < SHORTEST_DESCENDING_MM:
         return vessels, ("dominance_inferred",)
-    return _parted(vessels, right, turn), ()
+    return _parted(vessels, right, turn, "PDA"), ()
 
 
-def _parted(vessels: list[Vessel], right: Vessel, turn: int) -> list[Vessel]:
-    """Return the vessels with the right coronary artery cut at a point and the rest called PDA."""
-    at = float(right.distance_mm[turn])
+def _with_posterolateral(vessels: list[Vessel]) -> list[Vessel] | None:
+    """Return the vessels with the posterolateral branch parted from a circumflex artery that turns into it, or None.
+
+    The plane of the groove is that of the right coronary artery and of the first part of the circumflex artery. Past
+    the obtuse margin, the turn is the point farthest behind the straight line to the tip, away from the apex.
+    """
+    by_name = {v.name: v for v in vessels}
+    right, circumflex, descending = (by_name.get(n) for n in ("RCA", "LCX", "PDA"))
+    if right is None or circumflex is None or descending is None or descending.parent != "RCA":
+        return None
+    if any(v.name.rstrip("0123456789") == "PLB" for v in vessels):
+        return None
+    start = round(_IN_GROOVE_MM / CENTERLINE_SPACING_MM)
+    points = circumflex.points_ras
+    if len(points) <= 2 * start:
+        return None
+    groove = np.concatenate([right.points_ras, points[:start]])
+    center = groove.mean(axis=0)
+    normal = np.linalg.svd(groove - center, full_matrices=False)[2][2]
+    normal *= np.sign(normal @ np.array(APEXWARD))
+    height = points[start:] @ normal
+    turn = start + int(np.argmax(np.linspace(height[0], height[-1], len(height)) - height))
+    rest = (len(points) - 1 - turn) * CENTERLINE_SPACING_MM
+    if min(rest, height[-1] - height[turn - start]) < SHORTEST_DESCENDING_MM:
+        return None
+    if _part_of_way(np.stack([points[0], points[turn], descending.points_ras[0]]) - center, normal) < OBTUSE_MARGIN:
+        return None
+    return _parted(vessels, circumflex, turn, "PLB")
+
+
+def _part_of_way(places: np.ndarray, axis: np.ndarray) -> float:
+    """Return how far the second of three places (3, 3) lies on the way about an axis from the first to the third."""
+    flat = places - (places @ axis)[:, None] * axis
+    turn, last = (np.arctan2(np.cross(flat[0], p) @ axis, flat[0] @ p) for p in flat[1:])
+    return float(turn / last) if abs(last) > 1e-6 else 0.0
+
+
+def _parted(vessels: list[Vessel], whole: Vessel, turn: int, name: str) -> list[Vessel]:
+    """Return the vessels with one cut at a point and the rest of it called `name`."""
+    at = float(whole.distance_mm[turn])
     trunk = replace(
-        right,
-        points_ras=right.points_ras[: turn + 1],
-        distance_mm=right.distance_mm[: turn + 1],
-        radius_mm=right.radius_mm[: turn + 1],
+        whole,
+        points_ras=whole.points_ras[: turn + 1],
+        distance_mm=whole.distance_mm[: turn + 1],
+        radius_mm=whole.radius_mm[: turn + 1],
     )
-    descending = Vessel(
-        name="PDA",
-        parent="RCA",
+    rest = Vessel(
+        name=name,
+        parent=whole.name,
         parent_distance_mm=at,
-        points_ras=right.points_ras[turn:],
-        distance_mm=right.distance_mm[turn:] - at,
-        radius_mm=right.radius_mm[turn:],
-        flags=right.flags,
+        points_ras=whole.points_ras[turn:],
+        distance_mm=whole.distance_mm[turn:] - at,
+        radius_mm=whole.radius_mm[turn:],
+        flags=whole.flags,
     )
     result: list[Vessel] = []
     for vessel in vessels:
-        if vessel is right:
-            result += [trunk, descending]
-        elif vessel.parent == "RCA" and vessel.parent_distance_mm is not None and vessel.parent_distance_mm > at:
-            result.append(replace(vessel, parent="PDA", parent_distance_mm=vessel.parent_distance_mm - at))
+        if vessel is whole:
+            result += [trunk, rest]
+        elif vessel.parent == whole.name and vessel.parent_distance_mm is not None and vessel.parent_distance_mm > at:
+            result.append(replace(vessel, parent=name, parent_distance_mm=vessel.parent_distance_mm - at))
         else:
             result.append(vessel)
     return result

@@ -6,10 +6,7 @@ from dataclasses import replace
 from ..anatomy import BRANCH_KINDS, branch_name
 from ..errors import InputError
 from ..study import Vessel, VesselTree
-from .segments import dominance_of, with_segments
-
-RENAMED_FLAG = "renamed"
-"""Flag of a vessel whose name a person chose: its segments are no longer uncertain because of the name."""
+from .segments import RENAMED_FLAG, dominance_of, with_segments
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,15}")
 
@@ -44,7 +41,7 @@ def rename_vessel(tree: VesselTree, name: str, new_name: str) -> VesselTree:
         )
         for v in tree.vessels
     ]
-    return VesselTree(with_segments(vessels), dominance_of(vessels), tree.flags)
+    return VesselTree(with_segments(vessels, tree.flags), dominance_of(vessels, tree.flags), tree.flags)
 
 
 def _names_below(tree: VesselTree, names: dict[str, str]) -> dict[str, str]:

@@ -25,18 +25,45 @@ EARLIEST_MARGIN, LATEST_MARGIN = 0.2, 0.9
 WHOLE_VESSELS = {"LM": 5, "D1": 9, "D2": 10, "OM1": 12, "OM2": 14, "RI": 17}
 """Vessels that are one segment, with its number."""
 
-
-def with_segments(vessels: Sequence[Vessel]) -> tuple[Vessel, ...]:
-    """Return the vessels with their SCCT segments; vessels the model does not number have none."""
-    return tuple(replace(v, segments=_segments(v, [w for w in vessels if w.parent == v.name])) for v in vessels)
+RENAMED_FLAG = "renamed"
+"""Flag of a vessel whose name a person chose: its segments are no longer uncertain because of the name."""
 
 
-def dominance_of(vessels: Sequence[Vessel]) -> str:
-    """Return right, left, balanced or unknown by the vessels that give a posterior descending artery."""
-    givers = {v.parent for v in vessels if v.name.rstrip("0123456789") == "PDA"}
-    return {(True, False): "right", (False, True): "left", (True, True): "balanced"}.get(
-        ("RCA" in givers, "LCX" in givers), "unknown"
-    )
+def with_segments(vessels: Sequence[Vessel], flags: Sequence[str] = ()) -> tuple[Vessel, ...]:
+    """Return the vessels with their SCCT segments; vessels the model does not number have none.
+
+    With `orientation_doubtful` among the flags of the tree, all names but those a person chose are guesses.
+    """
+    doubtful = "orientation_doubtful" in flags
+    result = []
+    for vessel in vessels:
+        segments = _segments(vessel, [w for w in vessels if w.parent == vessel.name])
+        if doubtful and RENAMED_FLAG not in vessel.flags:
+            segments = tuple(replace(s, confidence=min(s.confidence, GUESSED)) for s in segments)
+        result.append(replace(vessel, segments=segments))
+    return tuple(result)
+
+
+def dominance_of(vessels: Sequence[Vessel], flags: Sequence[str] = ()) -> str:
+    """Return right, left, balanced or unknown by the vessels that give PDA and PLB.
+
+    That is the giver of the PDA; balanced where both give one, or where the right coronary artery gives the PDA alone
+    and the circumflex artery a posterolateral branch. `dominance_inferred` among the flags of the tree is right.
+    """
+    parents = {v.name: v.parent for v in vessels}
+    givers: dict[str, set[str | None]] = {"PDA": set(), "PLB": set()}
+    for vessel in vessels:
+        kind = vessel.name.rstrip("0123456789")
+        if kind in givers:
+            # A branch that leaves the PDA belongs to the vessel that gives the PDA.
+            giver = parents.get("PDA") if vessel.parent == "PDA" else vessel.parent
+            givers[kind].add(giver)
+    right, left = "RCA" in givers["PDA"], "LCX" in givers["PDA"]
+    if right and (left or ("LCX" in givers["PLB"] and "RCA" not in givers["PLB"])):
+        return "balanced"
+    if right or left:
+        return "right" if right else "left"
+    return "right" if "dominance_inferred" in flags else "unknown"
 
 
 def _segments(vessel: Vessel, branches: list[Vessel]) -> tuple[VesselSegment, ...]:

@@ -50,7 +50,8 @@ def extract_tree(
     (no aorta), `pieces_without_ostium` (lumen that is connected to no ostium and left out), `left_not_found`,
     `right_not_found` or, outside of the field of view, `left_not_imaged`, `right_not_imaged`; `no_left_main`,
     `separate_left_ostia`, `common_ostium` (of left and right), `one_sinus` (both ostia), `trees_touch`,
-    `orientation_doubtful` (the anatomy looks mirrored or turned), `dominance_inferred`, `touching_vein` (left out).
+    `orientation_doubtful` (the anatomy looks mirrored or turned), `dominance_inferred`,
+    `balanced_inferred`, `touching_vein` (left out).
     Flags of a vessel: `bridged` (crosses a gap of the mask), `loop_cut` (beside it a loop of the lumen was broken),
     `ostium_gap`, `ostium_estimated`, `trees_touch`, `leaves_field_of_view`.
     """
@@ -105,8 +106,7 @@ def extract_tree(
         flags.append("pieces_without_ostium")
     finished, crux_flags = end_at_crux(list(vessels.values()))
     flags += crux_flags
-    dominance = "right" if "dominance_inferred" in crux_flags else dominance_of(finished)
-    tree = VesselTree(with_segments(finished), dominance, tuple(flags))
+    tree = VesselTree(with_segments(finished, flags), dominance_of(finished, flags), tuple(flags))
     return with_surroundings(tree, grid.aorta, volume)
 
 

@@ -66,6 +66,7 @@ FLAGS = {
     "one_sinus": "both coronary arteries begin in one sinus of the aorta, which is an anomaly",
     "orientation_doubtful": "the anatomy looks mirrored or turned: check the orientation of the image and the names",
     "dominance_inferred": "no posterior descending artery was seen; dominance is that of the artery reaching the crux",
+    "balanced_inferred": "the circumflex artery goes on as a posterolateral branch: check that, dominance hangs on it",
     "touching_vein": "a vessel that runs beside an artery and touches it was taken for a vein and left out",
     "renamed": "named by a reader",
     "edited": "drawn or changed by a reader",
