@@ -1,6 +1,7 @@
 """The lumen room against analytic truth: blurred discs, edges of known sharpness, tubes of known diameter."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,6 +152,15 @@ def test_a_path_beside_the_axis_is_recentered() -> None:
     axis /= np.linalg.norm(axis)
     off = profile.contour_center_ras - (profile.contour_center_ras @ axis)[:, None] * axis
     assert np.linalg.norm(off, axis=1)[16:-16].mean() < 0.15
+
+
+def test_a_lumen_far_wider_than_its_segmentation_is_another_vessel() -> None:
+    volume, tree, _ = straight_vessel(lambda s: np.full(len(s), 3.0), np.eye(3))
+    (vessel,) = tree.vessels
+    twig = replace(vessel, radius_mm=np.full(len(vessel.radius_mm), 0.5))
+    assert "unreliable" not in measure(volume, tree).quality
+    inner = measure(volume, VesselTree((twig,))).quality[16:-16]
+    assert inner.count("unreliable") > 0.5 * len(inner)
 
 
 def test_outside_of_the_volume_nothing_is_measured() -> None:

@@ -140,6 +140,46 @@ def test_the_fading_end_and_thin_vessels_are_not_graded() -> None:
     assert find_lesions(tree, profiles, fit_references(tree, profiles), 1.5) == ()
 
 
+def test_a_vessel_that_goes_on_in_a_twig_ends_where_the_twig_begins() -> None:
+    healthy = np.where(ALONG < 60.0, 2.6 - 0.01 * ALONG, 0.6)
+    tree, profiles = study(healthy)
+    (reference,) = fit_references(tree, profiles)
+    assert np.abs(reference.diameter_mm[ALONG < 59] - healthy[ALONG < 59]).max() < 0.12
+    assert np.isnan(reference.diameter_mm[ALONG > 61]).all()
+    assert find_lesions(tree, profiles, (reference,), 1.5) == ()
+    patient, _ = assess_patient(tree, profiles, (reference,), (), 1.5)
+    # Only what is missing from this tree, LCX and RCA, leaves the category open.
+    twig = tuple(replace(p, quality=tuple("ok" if s < 60 else "low_contrast" for s in ALONG)) for p in profiles)
+    assert assess_patient(tree, twig, fit_references(tree, twig), (), 1.5)[1] == (
+        "not found, so that disease there is not excluded: LCX, RCA",
+    )
+    assert patient.cad_rads == "N"
+    # What widens again before the twig is a lesion, however narrow.
+    (lesion,) = find_lesions(*_measured(healthy * bump(ALONG, 45, 10, 85)), 1.5)
+    assert 75 < lesion.diameter_stenosis_percent < 90
+
+
+def _measured(diameter: np.ndarray):  # type: ignore[no-untyped-def]
+    tree, profiles = study(diameter)
+    return tree, profiles, fit_references(tree, profiles)
+
+
+def test_a_left_main_of_a_few_millimeters_has_a_reference() -> None:
+    along = np.arange(0.0, 5.0 + 1e-9, STEP)
+    left_main = vessel_of("LM", 5.0, 2.2, number=5)
+    lad, lcx = (vessel_of(name, 80.0, 1.6, "LM", 5.0, number=n) for name, n in (("LAD", 7), ("LCX", 13)))
+    rca = vessel_of("RCA", 80.0, 1.6, number=2)
+    words = tuple("ostium" if s < 2.5 else "bifurcation" for s in along)
+    short = replace(profile_of(left_main, np.full(len(along), 4.4)), quality=words)
+    tree = VesselTree((left_main, lad, lcx, rca))
+    profiles = (short, *(profile_of(v, np.full(len(ALONG), 3.2)) for v in (lad, lcx, rca)))
+    references = fit_references(tree, profiles)
+    assert np.abs(references[0].diameter_mm - 4.4).max() < 0.4
+    assert references[0].error_mm.min() > references[1].error_mm.max()
+    patient, warnings = assess_patient(tree, profiles, references, (), 1.5)
+    assert (patient.cad_rads, warnings) == ("0", ())
+
+
 def test_the_end_of_the_left_main_at_its_bifurcation_is_graded() -> None:
     along = np.arange(0.0, 12.0 + 1e-9, STEP)
     left_main = vessel_of("LM", 12.0, 2.2, number=5)

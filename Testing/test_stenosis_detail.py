@@ -253,7 +253,14 @@ def test_calcium_that_is_believed(start: float, end: float, area: float, parent:
     along = vessel.distance_mm
     calcium = np.where((along >= start) & (along < end), area, 0.0)
     profile = replace(profile_of(vessel, np.full(len(along), 3.0)), calcified_area_mm2=calcium)
-    assert believed_calcium(vessel, profile).sum() == (calcium.sum() if kept else 0.0)
+    tree = VesselTree((vessel,))
+    assert believed_calcium(tree, vessel, profile).sum() == (calcium.sum() if kept else 0.0)
+    forked = replace(profile, diameter_mm=np.where(along < 31.0, 3.0, 0.6))
+    assert believed_calcium(tree, vessel, forked).sum() == (calcium.sum() if kept and end < 10.0 else 0.0)
+    twig = replace(profile, diameter_mm=np.full(len(along), 0.8))
+    assert believed_calcium(tree, vessel, twig).sum() == 0.0
+    strayed = replace(profile, quality=("unreliable",) * len(along))
+    assert believed_calcium(tree, vessel, strayed).sum() == 0.0
 
 
 @pytest.mark.parametrize(("kvp", "believed"), [(None, True), (100, True), (120.0, True), (80, False), (140, False)])

@@ -58,6 +58,10 @@ LARGEST_MISFIT = 3.5
 """A section whose misfit is this many times that of noise is none of a vessel. What lies around a vessel is no smooth
 function of the angle: with little noise sections of healthy vessels reach 3, and are measured as well as others."""
 
+STRAYED, STRAYED_MM = 2.0, 0.5
+"""A lumen that is wider than the segmentation by this factor and this many mm is that of a neighbor, a vein or a
+chamber, that the fit has run into."""
+
 STENT_MM, STENT_RING, STENT_HOLE_MM = 8.0, 0.6, 2.0
 """A stent is a bright ring over this length, on this share of the rays, with holes of at most that length."""
 
@@ -182,6 +186,7 @@ def _profiles(
             residual[own],
             contours.ring[own],
             (lumen_hu[own] - outside_hu[own]) / noise,
+            diameter[own] > STRAYED * 2.0 * sections.radius_mm[own] + STRAYED_MM,
         )
         # Where calcium hides more than half of the circumference, or a stent lies, the lumen cannot be known.
         known = inside[own] & ~np.isin(quality, ("calcium", "stent"))
@@ -229,6 +234,7 @@ def _quality(
     residual: np.ndarray,
     ring: np.ndarray,
     contrast_to_noise: np.ndarray,
+    strayed: np.ndarray,
 ) -> tuple[str, ...]:
     """Return one word per point, the most serious reason first."""
     words = np.full(len(inside), "ok", dtype=object)
@@ -238,7 +244,7 @@ def _quality(
         words[along > length - END_MM] = "end"
     if vessel.parent is None:
         words[along < OSTIUM_MM] = "ostium"
-    words[(error_mm > UNRELIABLE_MM) | (residual > LARGEST_MISFIT)] = "unreliable"
+    words[(error_mm > UNRELIABLE_MM) | (residual > LARGEST_MISFIT) | strayed] = "unreliable"
     words[contrast_to_noise < 5.0] = "low_contrast"
     words[calcified > 0.5] = "calcium"
     words[_stented(ring)] = "stent"

@@ -15,6 +15,7 @@ from ..anatomy import SEGMENTS
 from ..study import CENTERLINE_SPACING_MM
 from .grades import OBSTRUCTIVE_PERCENT, SEVERE_PERCENT
 from .plaque import FIBROUS_HU, LOW_ATTENUATION_HU, wall_shown
+from .reference import shown_points
 from .stretch import points_of, runs, segment_at
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ CALCIUM_MM2, CALCIUM_MM = 0.5, 1.0
 
 AORTIC_MM = 5.0
 """At its ostium a section of the vessel cuts the aorta, whose blood looks like calcium beside the lumen."""
+
+FORK_MM = 2.0
+"""So far before its thin end a vessel forks into twigs, whose blood looks like calcium beside the lumen."""
 
 THICK_WALL_MM, THICK_MM = 0.8, 2.0
 """A wall of this thickness over this length along the vessel holds plaque; what is thinner is healthy or noise."""
@@ -77,7 +81,7 @@ def plaque_volumes(
     points, shown_points = 0, 0
     plaque_mm2, vessel_mm2 = 0.0, 0.0
     for vessel, profile, reference in zip(tree.vessels, profiles, references, strict=True):
-        calcium = believed_calcium(vessel, profile)
+        calcium = believed_calcium(tree, vessel, profile)
         narrowed = np.zeros(len(calcium), dtype=bool)
         for lesion in lesions:
             if lesion.vessel == vessel.name:
@@ -105,10 +109,13 @@ def plaque_volumes(
     return PlaqueVolumes(total, percent, calcified, low_mm3, fatty, fibrous_mm3, 100.0 * shown_points / points)
 
 
-def believed_calcium(vessel: Vessel, profile: LumenProfile) -> np.ndarray:
-    """Return the area (N,) of calcium in mm2 where it is long and large enough, and away from the aorta."""
+def believed_calcium(tree: VesselTree, vessel: Vessel, profile: LumenProfile) -> np.ndarray:
+    """Return the area (N,) of calcium in mm2 where it is long and large enough, away from the aorta and from twigs."""
     area = np.nan_to_num(profile.calcified_area_mm2)
-    unseen = np.isin(profile.quality, ("low_contrast", "outside"))
+    unseen = np.isin(profile.quality, ("low_contrast", "unreliable", "end", "outside"))
+    shown = shown_points(tree, vessel, profile)
+    if shown < len(area):
+        unseen |= vessel.distance_mm > shown * CENTERLINE_SPACING_MM - FORK_MM
     if vessel.parent is None:
         unseen |= vessel.distance_mm < AORTIC_MM
     area = np.where(unseen, 0.0, area)
@@ -147,7 +154,7 @@ def _calcified_segments(tree: VesselTree, profiles: tuple[LumenProfile, ...]) ->
     """Return the segments with calcium in them."""
     result: set[str] = set()
     for vessel, profile in zip(tree.vessels, profiles, strict=True):
-        calcified = np.flatnonzero(believed_calcium(vessel, profile) > CALCIUM_MM2)
+        calcified = np.flatnonzero(believed_calcium(tree, vessel, profile) > CALCIUM_MM2)
         names = [segment_at(vessel, float(vessel.distance_mm[i])) for i in calcified]
         result |= {_scct_segment(tree, vessel.name, name) for name in set(names)}
     return result

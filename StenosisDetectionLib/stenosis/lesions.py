@@ -105,6 +105,9 @@ def _candidates(
         calcified = np.nan_to_num(profile.calcified_area_mm2) > 0.0
         narrow = usable & enough & (deficit >= np.where(calcified, CALCIFIED_Z, DETECTION_Z))
         shoulder = np.isfinite(stenosis) & (stenosis >= SHOULDER_PERCENT)
+    known = np.flatnonzero(np.isfinite(reference.diameter_mm))
+    # A narrowing from which the lumen does not widen again before the thin end of its vessel is that end.
+    thin_end = known[-1] if len(known) and known[-1] < len(stenosis) - 1 else len(stenosis)
     shortest = points_of(DETECTION_MM) + 1
     cores = [(first, last) for first, last in runs(narrow) if last - first + 1 >= shortest]
     found: list[Stretch] = []
@@ -115,6 +118,8 @@ def _candidates(
         while last < len(stenosis) - 1 and shoulder[last + 1]:
             last += 1
         candidate = Stretch(first, throat, last)
+        if last >= thin_end:
+            continue
         if found and first - found[-1].last < points_of(MERGE_MM):
             found[-1:] = _merge_or_split(found[-1], candidate, stenosis)
         else:

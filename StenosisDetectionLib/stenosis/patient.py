@@ -160,7 +160,10 @@ def _graded_segments(
     for vessel, profile, reference in zip(tree.vessels, profiles, references, strict=True):
         names = np.array([segment_at(vessel, float(s)) for s in vessel.distance_mm])
         known = np.isfinite(reference.diameter_mm)
-        graded = np.where(known, reference.diameter_mm, 2.0 * vessel.radius_mm) >= minimum_reference_mm
+        # Beyond the thin end of a vessel whose reference is known otherwise nothing is graded.
+        diameter = reference.diameter_mm if known.any() else 2.0 * vessel.radius_mm
+        with np.errstate(invalid="ignore"):
+            graded = diameter >= minimum_reference_mm
         for name in dict.fromkeys(names.tolist()):
             own = (names == name) & graded
             yield name, np.array(profile.quality)[own], known[own]

@@ -5,9 +5,10 @@ branching points the healthy diameter falls linearly by 0 to 0.05 mm/mm; at a br
 to a third (Finet 2008: the daughters together are 1.48 times as wide as the mother). Tapers and steps are found by
 quantile regression as a linear program, so that narrowed stretches, which only lower the diameter, do not pull the
 reference down; samples clearly below the fit are then left out and the median of the rest is fitted again.
-Bifurcations, the ostium and what could not be measured are masked. The fit is then joined, by its variance, with the
-population's diameter of the segment and, for a vessel that ends in a bifurcation, with Finet's law: where much was
-measured these hardly count, where little was (short, ostial, diffusely diseased vessels) they do.
+Bifurcations, the ostium and what could not be measured are masked. Where a vessel has become too thin to be graded for
+good, as where it ends in twigs, there is no reference. The fit is then joined, by its variance, with the population's
+diameter of the segment and, for a vessel that ends in a bifurcation, with Finet's law: where much was measured these
+hardly count, where little was (short, ostial, diffusely diseased vessels) they do.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from ..study import CENTERLINE_SPACING_MM, ReferenceProfile
 from .priors import FINET, FINET_SD, SMALL_RATIO, population_diameter
+from .stretch import points_of, runs
 
 if TYPE_CHECKING:
     from ..study import LumenProfile, Vessel, VesselTree
@@ -28,11 +30,18 @@ STEEPEST_TAPER = 0.05
 LARGEST_STEP = 1.0 / 3.0
 """Largest healthy step down at a branching point, as a fraction of the diameter before it."""
 
+SHOWN_MM, SHOWN_LENGTH_MM = 1.2, 2.0
+"""A lumen of this diameter over this length shows a vessel that is graded: 1.5 mm, less a narrowing too small to be a
+lesion. What is thinner from there to the free end is the end of the vessel, or a twig that the path goes on in."""
+
 _BRANCH_RADIUS_MM = 0.6
 _SHORTEST_PIECE_MM = 8.0
 _QUANTILE = 0.75
 _STRIDE = 2
 _DISEASED_FRACTION = 0.10
+_FEWEST_MM = 3.0
+_LEAST_ERROR, _FLARE_ERROR = 0.03, 0.10  # as a part of the diameter; ostia and bifurcations are wider than the vessel
+_MEASURED = ("ok", "bifurcation", "ostium", "end")
 
 
 def fit_references(
@@ -98,6 +107,19 @@ def _with_priors(tree: VesselTree, vessel: Vessel, fitted: dict[str, ReferencePr
     return ReferenceProfile(vessel.name, value / total, 1.0 / np.sqrt(total), own.method)
 
 
+def shown_points(tree: VesselTree, vessel: Vessel, profile: LumenProfile) -> int:
+    """Return how many points of a vessel lie before its thin end: all without one, 0 where it is thin all along."""
+    count = len(profile.diameter_mm)
+    if not tree.ends_free(vessel):
+        return count
+    measured = np.isfinite(profile.diameter_mm) & np.isin(profile.quality, _MEASURED)
+    with np.errstate(invalid="ignore"):
+        wide = measured & (profile.diameter_mm >= SHOWN_MM)
+    shortest = points_of(SHOWN_LENGTH_MM)
+    last = max((end for first, end in runs(wide) if end - first >= shortest), default=-1)
+    return last + 1 if measured[last + 1 :].sum() > shortest else count
+
+
 def branching_mask(tree: VesselTree, vessel: Vessel) -> np.ndarray:
     """Return which points of a vessel lie so near a branching point that its flare widens them.
 
@@ -125,10 +147,15 @@ def _fit_vessel(tree: VesselTree, vessel: Vessel, profile: LumenProfile) -> Refe
     along = vessel.distance_mm
     diameter, error = profile.diameter_mm, profile.diameter_error_mm
     quality = np.array(profile.quality)
-    good = np.isfinite(diameter) & (quality == "ok")
+    shown = np.arange(len(along)) < (shown_points(tree, vessel, profile) or len(along))
+    good = np.isfinite(diameter) & (quality == "ok") & shown
     strict = good & ~branching_mask(tree, vessel)
-    used = strict if strict.sum() * CENTERLINE_SPACING_MM >= 3.0 else good
-    if used.sum() * CENTERLINE_SPACING_MM < 3.0:
+    used = strict if strict.sum() * CENTERLINE_SPACING_MM >= _FEWEST_MM else good
+    flared = used.sum() * CENTERLINE_SPACING_MM < _FEWEST_MM
+    if flared:
+        # A short left main coronary artery is all ostium and bifurcation.
+        used = np.isfinite(diameter) & np.isin(quality, _MEASURED) & shown
+    if used.sum() * CENTERLINE_SPACING_MM < _FEWEST_MM:
         nothing = np.full(len(along), np.nan)
         return ReferenceProfile(vessel.name, nothing, nothing.copy(), "none")
     breaks = _pieces(tree, vessel)
@@ -138,14 +165,16 @@ def _fit_vessel(tree: VesselTree, vessel: Vessel, profile: LumenProfile) -> Refe
         margin = np.maximum(_DISEASED_FRACTION * fitted, 2.0 * np.nan_to_num(error))
         healthy = used & (diameter > fitted - margin)
         chosen = np.flatnonzero(healthy)[::_STRIDE]
-        if len(chosen) * _STRIDE * CENTERLINE_SPACING_MM < 3.0:
+        if len(chosen) * _STRIDE * CENTERLINE_SPACING_MM < _FEWEST_MM:
             break
         fitted = _steps_and_tapers(along, breaks, along[chosen], diameter[chosen], 0.5)
     scatter = 1.4826 * np.median(np.abs(diameter[chosen] - fitted[chosen]))
     # The fit rests on the samples of its own piece; they are correlated over about a millimeter.
     piece = np.searchsorted(breaks, along, side="right")
     samples = np.bincount(piece[chosen], minlength=len(breaks) + 1) * _STRIDE * CENTERLINE_SPACING_MM
-    uncertainty = np.hypot(scatter / np.sqrt(np.maximum(samples[piece], 1.0)), 0.03 * fitted)
+    least = _FLARE_ERROR if flared else _LEAST_ERROR
+    uncertainty = np.hypot(scatter / np.sqrt(np.maximum(samples[piece], 1.0)), least * fitted)
+    fitted[~shown] = uncertainty[~shown] = np.nan
     return ReferenceProfile(vessel.name, fitted, uncertainty, "model")
 
 
