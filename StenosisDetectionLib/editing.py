@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .anatomy import AORTA, CALCIFIED_PLAQUE
-from .centerline import drawn_vessel, extract_tree, label_vessels, rename_vessel, with_branch, without_branch
+from .centerline import drawn_vessel, extract_tree, rename_vessel, with_branch, without_branch
 from .errors import InputError
-from .geometry import shifted, spacing_of, transform_points
-from .labels import label_study
+from .geometry import transform_points
+from .labels import label_study, relabeled
 from .progress import no_report, part_of
 from .stenosis import assess_patient, find_lesions, fit_references, research_findings, smallest_graded_mm
 from .stenosis.plaque import believed_features
@@ -42,7 +42,7 @@ TYPICAL_BLOOD_HU, TYPICAL_NOISE_HU = 400.0, 30.0
 SAME_MM = 0.01
 """Paths and radii that differ by less are the same."""
 
-_LABEL_MARGIN_MM = 10.0
+_ERASED_MM = 2.0  # farther from a lumen that was drawn, nothing of it is left
 
 
 def rename_branch(study: StudyResult, name: str, new_name: str) -> StudyResult:
@@ -152,11 +152,14 @@ def corrected_segmentation(study: StudyResult, label_map: LabelMap) -> LumenSegm
     vessels = [n for n, name in study.labels.names.items() if name not in (AORTA.name, CALCIFIED_PLAQUE.name)]
     aorta_label = [n for n, name in study.labels.names.items() if name == AORTA.name]
 
-    def corrected(mask: np.ndarray, drawn: np.ndarray, before: list[int]) -> np.ndarray:
-        now = resample_mask(drawn, given.ijk_to_ras, mask.shape, known.ijk_to_ras)
-        changed = now != np.isin(study.labels.labels, before)
-        result: np.ndarray = np.where(changed, now, mask)
-        return result
+    def corrected(mask: np.ndarray, drawn: np.ndarray, labels: list[int]) -> np.ndarray:
+        before = np.isin(study.labels.labels, labels)
+        before = resample_mask(before, study.labels.ijk_to_ras, drawn.shape, given.ijk_to_ras)
+        added = resample_mask(drawn & ~before, given.ijk_to_ras, mask.shape, known.ijk_to_ras)
+        kept, erased = (
+            transform_points(given.ijk_to_ras, np.argwhere(part)[:, ::-1]) for part in (before & drawn, before & ~drawn)
+        )
+        return (mask & ~_nearer(mask, known.ijk_to_ras, erased, kept)) | added
 
     lumen = corrected(known.lumen, given.lumen, vessels)
     aorta = corrected(known.aorta, given.aorta, aorta_label) if own_aorta else known.aorta
@@ -165,6 +168,24 @@ def corrected_segmentation(study: StudyResult, label_map: LabelMap) -> LumenSegm
         probability = np.where(lumen == known.lumen, probability, lumen).astype(probability.dtype)
     bridged = None if known.bridged is None else known.bridged & lumen
     return replace(known, lumen=lumen, aorta=aorta & ~lumen, probability=probability, bridged=bridged)
+
+
+def _nearer(mask: np.ndarray, ijk_to_ras: np.ndarray, points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the voxels of a mask within `_ERASED_MM` of points (N, 3) in RAS that are nearer to them than to others.
+
+    The mask that a network gives is wider or narrower than the lumen that was measured, drawn and then erased.
+    """
+    from scipy.spatial import cKDTree
+
+    result = np.zeros_like(mask)
+    if len(points):
+        kji = np.argwhere(mask)
+        ras = transform_points(ijk_to_ras, kji[:, ::-1])
+        distance = cKDTree(points).query(ras, distance_upper_bound=_ERASED_MM)[0]
+        near = np.isfinite(distance)
+        other = cKDTree(others).query(ras[near])[0] if len(others) else np.inf
+        result[tuple(kji[near][distance[near] < other].T)] = True
+    return result
 
 
 def _within(inner: LumenSegmentation, outer: LumenSegmentation) -> bool:
@@ -222,9 +243,20 @@ def _with_paths(
     fitted = tuple(references[v.name] for v in tree.vessels)
     lesions = _merged_lesions(study, tree, ordered, fitted, again)
     if relabel_all:
-        labels = label_study(study.segmentation, tree, sampler, blood_hu, noise_hu, part_of(report, 0.8, 1.0))
+        labels = None
     else:
-        labels = _relabeled(study, tree)
+        labels = relabeled(study.labels, study.segmentation, tree, ordered)
+    if labels is None:
+        labels = label_study(
+            study.volume,
+            study.segmentation,
+            tree,
+            ordered,
+            sampler,
+            blood_hu,
+            noise_hu,
+            part_of(report, 0.8, 1.0),
+        )
     return _assessed(study, tree, ordered, fitted, lesions, labels)
 
 
@@ -304,46 +336,6 @@ def _qualities(study: StudyResult, tree: VesselTree, profiles: tuple[LumenProfil
     new = segment_quality(study.volume, part, tuple(p for _, p in pairs), sigma_mm, noise_hu)
     known = [q for q in study.segment_quality if q.vessel in carried] + list(new)
     return tuple(q for v in tree.vessels for q in known if q.vessel == v.name)
-
-
-def _relabeled(study: StudyResult, tree: VesselTree) -> LabelMap:
-    """Return the label map with the lumen around vessels that came, went or moved labeled again."""
-    old = {v.name: v for v in study.tree.vessels}
-    new = {v.name: v for v in tree.vessels}
-    moved = [
-        v.points_ras
-        for n in old.keys() | new.keys()
-        if n not in old or n not in new or not _same_path(old[n], new[n])
-        for v in (old.get(n), new.get(n))
-        if v is not None
-    ]
-    extra = [text for n, text in sorted(study.labels.names.items()) if text not in old]
-    names = dict(enumerate([*new, *extra], start=1))
-    numbers = {text: n for n, text in names.items()}
-    translation = np.zeros(256 if study.labels.labels.dtype == np.uint8 else 65536, dtype=study.labels.labels.dtype)
-    for number, text in study.labels.names.items():
-        translation[number] = numbers.get(text, 0)
-    same = all(translation[n] == n for n in study.labels.names)
-    labels = study.labels.labels.copy() if same else translation[study.labels.labels]
-    if moved:
-        box = _box(study.segmentation, np.concatenate(moved))
-        offset = (float(box[2].start), float(box[1].start), float(box[0].start))
-        matrix = shifted(study.segmentation.ijk_to_ras, offset)
-        lumen, aorta = study.segmentation.lumen[box], study.segmentation.aorta[box]
-        part = label_vessels(LumenSegmentation(lumen, aorta, matrix, study.segmentation.model), tree)
-        kept = np.isin(labels[box], [numbers[text] for text in extra])
-        labels[box] = np.where(kept | ~lumen, labels[box], part.labels)
-    return LabelMap(labels, study.labels.ijk_to_ras, names)
-
-
-def _box(segmentation: LumenSegmentation, points_ras: np.ndarray) -> tuple[slice, slice, slice]:
-    """Return the slices k, j, i of the grid around points, with a margin."""
-    kji = transform_points(np.linalg.inv(segmentation.ijk_to_ras), points_ras)[:, ::-1]
-    margin = _LABEL_MARGIN_MM / np.array(spacing_of(segmentation.ijk_to_ras)[::-1])
-    low = np.clip(np.floor(kji.min(axis=0) - margin), 0, segmentation.lumen.shape).astype(int)
-    high = np.clip(np.ceil(kji.max(axis=0) + margin) + 1, 0, segmentation.lumen.shape).astype(int)
-    k, j, i = (slice(int(a), int(max(a, b))) for a, b in zip(low, high, strict=True))
-    return k, j, i
 
 
 def _point_spread(study: StudyResult) -> PointSpread:

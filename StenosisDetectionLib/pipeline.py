@@ -117,7 +117,7 @@ def analyze(
         lesions = believed_features(find_lesions(tree, profiles, references, smallest), volume.acquisition)
         patient, gaps = assess_patient(tree, profiles, references, lesions, smallest)
         research = research_findings(options.research, volume, tree, profiles, lesions)
-        labels = label_study(lumen, tree, sampler, blood_hu, noise_hu, report)
+        labels = label_study(volume, lumen, tree, profiles, sampler, blood_hu, noise_hu, report)
         report(1.0, "done")
 
     timing["total"] = time.perf_counter() - begin

@@ -281,7 +281,7 @@ class StudyResult:
     volume : the CT that was analyzed, voxels included.
     voxels_sha256 : SHA-256 of the float32 voxels.
     segmentation : the masks the tree was made from.
-    labels : one label per vessel, then calcified plaque and aorta, named, on the grid of the segmentation.
+    labels : one label per vessel as it was measured, then calcified plaque and aorta, named, on a grid of their own.
     tree, profiles, references : vessels and, in the same order, their measurements.
     lesions : in the order of the tree, proximal first.
     timing_s : seconds per stage and `total`.
