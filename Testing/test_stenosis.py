@@ -210,6 +210,16 @@ def test_a_contrast_gap_with_an_opacified_far_end_is_an_occlusion_and_geometry_a
     assert occluded.grade == "occluded"
     assert occluded.diameter_stenosis_percent == 100.0
     assert "contrast_gap" in occluded.flags
+    # A short gap can be a lumen too narrow to be seen.
+    short = (replace(profiles[0], lumen_hu=np.where(np.abs(ALONG - 40) < 2, 70.0, 400.0)),)
+    (doubtful,) = find_lesions(tree, short, fit_references(tree, short), 1.5)
+    assert doubtful.grade == "severe"
+    assert "occlusion_not_excluded" in doubtful.flags
+    assert doubtful.diameter_stenosis_interval_90[1] == 100.0
+    seen = (replace(short[0], diameter_mm=np.maximum(short[0].diameter_mm, 0.6)),)
+    (narrow,) = find_lesions(tree, seen, fit_references(tree, seen), 1.5)
+    assert "occlusion_not_excluded" in narrow.flags
+    assert narrow.diameter_stenosis_interval_90[1] < 95.0
     unfilled = (replace(profiles[0], lumen_hu=np.where(ALONG > 37, 70.0, 400.0)),)
     (cut,) = find_lesions(tree, unfilled, fit_references(tree, unfilled), 1.5)
     assert cut.grade == "severe"
