@@ -234,7 +234,9 @@ def _with_paths(
     point_spread = _point_spread(study)
     profiles = {p.vessel: p for p in study.profiles}
     measuring = part_of(report, 0.0, 0.8)
-    for profile in measure_lumen(study.volume, tree, blood_hu, noise_hu, point_spread, sampler, measuring, again):
+    for profile in measure_lumen(
+        study.volume, tree, blood_hu, noise_hu, point_spread, sampler, measuring, again, study.segmentation
+    ):
         profiles[profile.vessel] = profile
     ordered = tuple(profiles[v.name] for v in tree.vessels)
     references = {r.vessel: r for r in study.references}

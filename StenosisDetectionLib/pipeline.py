@@ -109,7 +109,7 @@ def analyze(
         blood_hu, blood_warnings = _blood_attenuation(aorta, coronary_attenuation(tree, sampler))
         if segmentation is not None:
             contrast_warnings = check_contrast(blood_hu)
-        profiles = measure_lumen(volume, tree, blood_hu, noise_hu, point_spread, sampler, report)
+        profiles = measure_lumen(volume, tree, blood_hu, noise_hu, point_spread, sampler, report, None, lumen)
         seen = segment_quality(volume, tree, profiles, point_spread.sigma_mm, noise_hu)
     with stage("stenosis") as report:
         smallest = options.minimum_reference_diameter_mm

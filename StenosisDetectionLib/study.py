@@ -230,7 +230,8 @@ class LumenProfile:
     contour_center_ras : (N, 3) center from which the contour radii are counted.
     lumen_hu : (N,) attenuation at the center of the lumen, as the point spread leaves it.
     plaque_area_mm2, calcified_area_mm2 : wall plaque beside the lumen, where it can be seen.
-    quality : one word a point: ok, bifurcation, ostium, end, calcium, stent, low_contrast, unreliable, outside.
+    quality : one word a point: ok, bifurcation, ostium, end, segmentation (the lumen fraction of the
+        segmentation stands in for a fit that failed), calcium, stent, low_contrast, unreliable, outside.
     diameter_by_psf, psf_error_mm : (N,) mm that the diameter grows for each mm of a wider point spread, and the
         standard error of the point spread; None where not known.
     outer_diameter_mm : (N,) equivalent diameter of the outer wall, NaN where it does not show against its surroundings.

@@ -17,11 +17,12 @@ from ..progress import no_report, part_of
 from ..study import CENTERLINE_SPACING_MM, LumenProfile
 from .attenuation import lumen_attenuation
 from .contours import Contours, fit_contours
+from .fallback import LARGEST_MISFIT, UNRELIABLE_MM, segmented_lumen
 from .sections import Sections, sections_of
 
 if TYPE_CHECKING:
     from ..progress import StageReport
-    from ..study import CTVolume, Vessel, VesselTree
+    from ..study import CTVolume, LumenSegmentation, Vessel, VesselTree
     from .point_spread import PointSpread
     from .sampling import VolumeSampler
 
@@ -34,8 +35,8 @@ END_MM = 3.0
 NORMAL_WALL_MM = 0.5
 """Thickness of a healthy wall; what is thicker counts as plaque."""
 
-NEIGHBOR_MM = 0.5
-"""Another vessel nearer than this to the contour disturbs it."""
+NEIGHBOR_MM, CUT_SHARE = 0.5, 0.25
+"""Another vessel nearer than this to the contour disturbs it; the section cuts it on more than this share of rays."""
 
 FIT_ERROR_FACTOR, CALCIUM_ERROR_FACTOR = 0.4, 0.6
 """Standard error of a diameter over that of the fit, without and with calcium in the section: calibrated on lesions of
@@ -47,16 +48,9 @@ SMALL_LUMEN_SIGMAS, SMALL_LUMEN_FACTOR, SMALL_LUMEN_ERROR = 3.0, 2.0, 0.7
 this many times that of the fit, which is a straight line through a curved problem, and at most to this part of the
 diameter."""
 
-UNRELIABLE_MM = 1.0
-"""A diameter with a larger standard error says nothing of a coronary artery."""
-
-HIDDEN_ERRORS = 3.3
-"""Where calcium hides the lumen, its diameter is known to that many standard errors of the fit: twice the 1.645 of a
-90 % interval, since the fit then rests on less than half of the circumference."""
-
-LARGEST_MISFIT = 3.5
-"""A section whose misfit is this many times that of noise is none of a vessel. What lies around a vessel is no smooth
-function of the angle: with little noise sections of healthy vessels reach 3, and are measured as well as others."""
+HIDDEN_SHARE, HIDDEN_ERRORS = 0.5, 3.3
+"""Calcium on more than this share of the rays hides the lumen. Its diameter is then known to that many standard errors
+of the fit: twice the 1.645 of a 90 % interval, since the fit rests on less than half of the circumference."""
 
 STRAYED, STRAYED_MM = 2.0, 0.5
 """A lumen that is wider than the segmentation by this factor and this many mm is that of a neighbor, a vein or a
@@ -78,6 +72,7 @@ def measure_lumen(
     sampler: VolumeSampler,
     report: StageReport = no_report,
     only: frozenset[str] | None = None,
+    segmentation: LumenSegmentation | None = None,
 ) -> tuple[LumenProfile, ...]:
     """Measure every vessel of the tree; profiles are in the order of `tree.vessels`.
 
@@ -87,6 +82,7 @@ def measure_lumen(
     point_spread : of this study.
     sampler : of this volume; its device does the work.
     only : names of the vessels to measure, the others being neighbors only; None measures all.
+    segmentation : that the tree was made from; it gives the lumen where the fit fails (`fallback.py`).
     """
     measured = [n for n, vessel in enumerate(tree.vessels) if only is None or vessel.name in only]
     if not measured:
@@ -100,7 +96,7 @@ def measure_lumen(
     own = np.flatnonzero(np.isin(sections.vessel_index, measured))
     contours = fit_contours(sampler, sections, covariance, lumen_hu, noise, own, part_of(report, 0.1, 0.95))
     report(0.95, "assembling the profiles")
-    return _profiles(tree, sections.chosen(own), contours, lumen_hu[own], noise, point_spread)
+    return _profiles(tree, sections, own, contours, lumen_hu[own], noise, point_spread, segmentation)
 
 
 def smooth_along(values: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -135,12 +131,16 @@ def _feret(contour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _profiles(
     tree: VesselTree,
-    sections: Sections,
+    every_section: Sections,
+    index: np.ndarray,
     contours: Contours,
     lumen_hu: np.ndarray,
     noise: float,
     point_spread: PointSpread,
+    segmentation: LumenSegmentation | None,
 ) -> tuple[LumenProfile, ...]:
+    sections = every_section.chosen(index)
+
     def of_fit(name: str) -> np.ndarray:
         return getattr(contours.fit, name).cpu().numpy().astype(np.float64)
 
@@ -166,10 +166,19 @@ def _profiles(
     error = np.where(calcified_area > 0.0, np.maximum(error, doubled), error)
     error = np.hypot(error, contours.doubt_mm)
     by_psf = np.einsum("si,si->s", slope, of_fit("radius_by_sigma"))
+    # Where the fit failed the segmentation gives the lumen; of wall and plaque nothing is known there.
+    clear = (neighbor <= CUT_SHARE) & (calcified <= HIDDEN_SHARE)
+    segmented = segmented_lumen(segmentation, every_section, index, diameter, error, residual, centers, clear)
+    failed, lost = segmented.failed, segmented.lost
+    contour = np.where(failed[:, None], segmented.radius_mm, contour)
+    centers = np.where(failed[:, None], sections.centers, centers)
+    diameter, error = np.where(failed, segmented.diameter_mm, diameter), np.where(failed, segmented.error_mm, error)
+    by_psf = np.where(failed, 0.0, by_psf)
+    calcified_area = np.where(failed, 0.0, calcified_area)
     outer_diameter = 2.0 * np.sqrt((outer**2).mean(axis=1))
     annulus = np.pi * ((outer**2).mean(axis=1) - ((contour + NORMAL_WALL_MM) ** 2).mean(axis=1))
     # The outer wall shows only where wall and surroundings differ, which they do in fat.
-    wall_shows = plaque_hu - outside_hu > 80.0
+    wall_shows = (plaque_hu - outside_hu > 80.0) & ~failed
     plaque_area = np.where(wall_shows, np.maximum(annulus, 0.0), np.nan)
 
     result = []
@@ -184,12 +193,14 @@ def _profiles(
             neighbor[own],
             error[own],
             residual[own],
+            lost[own],
+            failed[own] & ~lost[own],
             contours.ring[own],
             (lumen_hu[own] - outside_hu[own]) / noise,
             diameter[own] > STRAYED * 2.0 * sections.radius_mm[own] + STRAYED_MM,
         )
         # Where calcium hides more than half of the circumference, or a stent lies, the lumen cannot be known.
-        known = inside[own] & ~np.isin(quality, ("calcium", "stent"))
+        known = inside[own] & ~np.isin(quality, ("calcium", "stent")) & ~lost[own]
         margin = HIDDEN_ERRORS * error[own]
         bounds = np.stack([diameter[own] - margin, np.minimum(diameter[own] + margin, outer_diameter[own])], axis=1)
         hides = inside[own] & (np.array(quality) == "calcium")
@@ -232,6 +243,8 @@ def _quality(
     neighbor: np.ndarray,
     error_mm: np.ndarray,
     residual: np.ndarray,
+    lost: np.ndarray,
+    segmented: np.ndarray,
     ring: np.ndarray,
     contrast_to_noise: np.ndarray,
     strayed: np.ndarray,
@@ -239,14 +252,15 @@ def _quality(
     """Return one word per point, the most serious reason first."""
     words = np.full(len(inside), "ok", dtype=object)
     along, length = vessel.distance_mm, vessel.length_mm
-    words[neighbor > 0.25] = "bifurcation"
+    words[neighbor > CUT_SHARE] = "bifurcation"
     if ends_free:
         words[along > length - END_MM] = "end"
     if vessel.parent is None:
         words[along < OSTIUM_MM] = "ostium"
-    words[(error_mm > UNRELIABLE_MM) | (residual > LARGEST_MISFIT) | strayed] = "unreliable"
+    words[(error_mm > UNRELIABLE_MM) | (residual > LARGEST_MISFIT) | strayed | lost] = "unreliable"
     words[contrast_to_noise < 5.0] = "low_contrast"
-    words[calcified > 0.5] = "calcium"
+    words[segmented] = "segmentation"
+    words[calcified > HIDDEN_SHARE] = "calcium"
     words[_stented(ring)] = "stent"
     words[~inside] = "outside"
     return tuple(str(w) for w in words)

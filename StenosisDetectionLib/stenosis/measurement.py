@@ -86,6 +86,8 @@ def measure_lesion(
     if "calcium" in profile.quality[max(stretch.first - near, 0) : stretch.last + near + 1]:
         flags.append("calcium_limited")
         error = math.hypot(error, CALCIUM_ERROR_PERCENT)
+    if profile.quality[throat] == "segmentation":
+        flags.append("from_segmentation")
     if branching[throat]:
         flags.append("bifurcation")
     if vessel.parent is None and along[throat] < _OSTIAL_MM:

@@ -30,7 +30,7 @@ COMPUTED_MODIFIERS = ("N",)
 HIDDEN_MM = 2.0
 """Calcium that hides the lumen of a segment over this length leaves open whether it is narrowed."""
 
-_UNASSESSED = ("low_contrast", "unreliable", "calcium", "stent", "outside")
+_UNASSESSED = ("low_contrast", "unreliable", "segmentation", "calcium", "stent", "outside")
 
 
 def territory_of(tree: VesselTree, name: str) -> str:

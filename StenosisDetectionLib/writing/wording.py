@@ -30,6 +30,7 @@ REFERENCE_METHODS = {
 FLAGS = {
     "calcium_limited": "calcified plaque limits the measurement: read the interval, not the number",
     "interval_only": "calcium around more than half of the circumference hides the lumen: an interval, no number",
+    "from_segmentation": "the fit failed at the narrowest place: the lumen is that of the segmentation",
     "bifurcation": "at a bifurcation",
     "ostial": "at the ostium",
     "uncertain_reference": "the healthy diameter is uncertain: the vessel beside the lesion differs from the reference",
