@@ -15,6 +15,7 @@ from StenosisDetectionLib.centerline.orientation import ORIENTATIONS, orientatio
 from StenosisDetectionLib.centerline.ostia import find_ostia
 from StenosisDetectionLib.centerline.paths import components, lumen_graph, reach, trace_sections
 from StenosisDetectionLib.centerline.smoothing import resample
+from StenosisDetectionLib.centerline.veins import without_way_back
 from StenosisDetectionLib.geometry import transform_points
 from StenosisDetectionLib.study import CTVolume, LumenSegmentation, Vessel, VesselTree
 
@@ -274,6 +275,39 @@ def test_a_vein_that_touches_the_lad_is_left_out():
     )
     assert {v.name for v in tree.vessels} == MAIN | {"D1"}
     assert "touching_vein" in tree.flags
+
+
+def hairpin(apart: float, back: float) -> list[tuple[float, float, float]]:
+    """A way of 30 mm forward, across and back beside itself; its corners are round enough for a tangent."""
+    return [(0, 0, 0), (0, 30, 0), (0.3 * apart, 32, 0), (0.7 * apart, 32, 0), (apart, 30, 0), (apart, 30 - back, 0)]
+
+
+@pytest.mark.parametrize(
+    ("apart", "back", "cut"), [(3.0, 16.0, True), (3.0, 5.0, False), (8.0, 16.0, False), (0.0, 0.0, False)]
+)
+def test_a_vessel_ends_where_it_turns_into_a_vein_beside_itself(apart, back, cut):
+    lcx = vessel_of("LCX", "LM", 10.0, hairpin(apart, back) if apart else [(0, 0, 0), (0, 60, 0)])
+    before = vessel_of("OM1", "LCX", 12.0, [(0, 12, 0), (-20, 20, 0)])
+    behind = vessel_of("OM2", "LCX", lcx.length_mm - 2.0, [(apart, 20, 0), (20, 30, 0)])
+    twig = vessel_of("OM2a", "OM2", 5.0, [(10, 22, 0), (20, 10, 0)])
+    found = without_way_back([lcx, before, behind, twig])
+    if not cut:
+        assert found == [lcx, before, behind, twig]
+        return
+    assert [v.name for v in found] == ["LCX", "OM1"]
+    assert found[0].points_ras[-1] == pytest.approx([1.5, 32.0, 0.0], abs=2.0)
+    assert len(found[0].points_ras) == len(found[0].distance_mm) == len(found[0].radius_mm)
+
+
+def test_a_vein_that_an_artery_runs_on_into_is_cut_off_and_told():
+    lcx = HEART["LCX"].points()
+    end = lcx[-1] + np.array([3.0, -1.0, -2.0])
+    beside = lcx[::-1][10:120:5] + np.array([1.0, 3.6, -1.0])
+    vein = Tube(tuple(map(tuple, [lcx[-1], end, *beside])), 1.2, 1.4)
+    seg = coarse([HEART[n] for n in ("LM", "LAD", "LCX", "RCA")] + [vein], (0.5, 0.5, 0.5))
+    tree = extract_tree(seg)
+    assert "touching_vein" in tree.flags and {v.name for v in tree.vessels} == MAIN
+    assert tree.vessel("LCX").length_mm == pytest.approx(0.2 * len(lcx), abs=6.0)
 
 
 def two_patients() -> LumenSegmentation:

@@ -8,6 +8,7 @@ from test_lumen import LENGTH, SEEN_SIGMA, SIGMA, SPACING, rotation, straight_ve
 
 from StenosisDetectionLib.geometry import affine
 from StenosisDetectionLib.lumen import PointSpread, VolumeSampler, measure_lumen
+from StenosisDetectionLib.lumen.attenuation import _medians_near
 from StenosisDetectionLib.lumen.calcium import arc_area, arc_image, guess_arcs
 from StenosisDetectionLib.phantom.noise import correlated_noise
 from StenosisDetectionLib.phantom.render import Painted, render
@@ -173,3 +174,17 @@ def test_a_wider_point_spread_changes_the_diameter_as_predicted() -> None:
     assert first.diameter_by_psf is not None
     assert change / 0.04 == pytest.approx(float(np.mean(first.diameter_by_psf[middle])), rel=0.3)
     assert first.psf_error_mm > 0.0
+
+
+def test_medians_along_a_vessel_are_those_of_numpy():
+    random = np.random.default_rng(3)
+    for share in (0.06, 0.4, 0.95):
+        clear = random.random(300) < share
+        clear[120:190] = False
+        good = np.flatnonzero(clear)
+        values = random.normal(size=(2, len(good)))
+        for value, found in zip(values, _medians_near(good, 300, 40, *values), strict=True):
+            for place in range(300):
+                near = np.abs(good - place) <= 40
+                chosen = near if near.sum() >= 8 else np.argsort(np.abs(good - place), kind="stable")[:8]
+                assert found[place] == np.median(value[chosen])

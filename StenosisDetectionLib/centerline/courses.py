@@ -27,6 +27,10 @@ class Habit:
     direction: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
+BRANCH_HABIT = Habit(1.0, 0.8, 1.0, 0.0)
+"""How a side branch chooses its way."""
+
+
 @dataclass(eq=False)
 class Course:
     """A vessel in the making: its sections in order, the course it branches from, its name and flags."""

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..anatomy import branch_name
 from ..geometry import arc_length
-from .courses import Course, Habit, SectionTree
+from .courses import BRANCH_HABIT, Course, Habit, SectionTree
+from .veins import is_vein
 
 MAJOR_BRANCH_MM = 20.0
 """A fork ends the left main when two daughters reach at least this far."""
@@ -32,11 +33,6 @@ from smaller ones.
 
 LONGEST_SEPTAL_MM = 45.0
 
-BESIDE_MM, BESIDE_PART, BESIDE_LENGTH_MM = 6.0, 0.6, 30.0
-BACKWARD_COSINE = -0.5
-"""What runs beside its parent over more than this part of 30 mm or more, or leaves it backward and stays beside it over
-15 mm, is a vein that touches the artery."""
-
 LEAST_CONTRAST = 0.3
 """Least difference between the anterior directions of LAD and LCX."""
 
@@ -49,7 +45,6 @@ LONGEST_COMMON_STEM_MM = 20.0
 LAD_HABIT = Habit(1.0, 0.8, 1.0, 0.5, (-0.51, 0.61, -0.61))
 LCX_HABIT = Habit(0.7, 0.8, 0.5, 1.0, (0.34, -0.85, -0.42))
 RCA_HABIT = Habit(0.7, 0.8, 1.0, 0.8, (0.0, -0.8, -0.6))
-BRANCH_HABIT = Habit(1.0, 0.8, 1.0, 0.0)
 
 ACUTE_MARGIN_DIRECTION = (0.64, 0.24, -0.73)
 """The acute margin is the point of the right coronary artery farthest to the right, below and a little to the front."""
@@ -351,7 +346,7 @@ def _name_side_branches(tree: SectionTree, naming: Naming, roles: dict[int, str]
                 for child in tree.sections[section].children:
                     if child in used or not (child in roles or _is_branch(tree, child)):
                         continue
-                    if child not in roles and _is_vein(tree, parent, section, child):
+                    if child not in roles and is_vein(tree, parent, section, child):
                         naming.flags.append("touching_vein")
                         continue
                     sections = tree.follow(child, BRANCH_HABIT)
@@ -360,19 +355,6 @@ def _name_side_branches(tree: SectionTree, naming: Naming, roles: dict[int, str]
                     following.append(course)
         naming.courses += following
         generation = following
-
-
-def _is_vein(tree: SectionTree, parent: Course, section: int, child: int) -> bool:
-    """Whether a side branch that leaves at the end of a section of its parent is a vein that touches it there."""
-    from scipy.spatial import cKDTree
-
-    nodes = tree.nodes(tree.follow(child, BRANCH_HABIT))
-    along = arc_length(tree.ras[nodes])
-    beside = cKDTree(tree.ras[tree.nodes(parent.sections)]).query(tree.ras[nodes])[0] < BESIDE_MM
-    if along[-1] >= BESIDE_LENGTH_MM and beside.mean() > BESIDE_PART:
-        return True
-    backward = float(tree.direction([child], 3.0, 15.0) @ tree.end_tangent(section)) < BACKWARD_COSINE
-    return backward and bool(beside[along <= 15.0].mean() > BESIDE_PART)
 
 
 def _branch_name(tree: SectionTree, parent: Course, child: int) -> str:

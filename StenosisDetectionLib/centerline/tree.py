@@ -26,6 +26,7 @@ from .smoothing import (
     straighten_tip,
 )
 from .surroundings import with_surroundings
+from .veins import without_way_back
 
 LARGEST_LUMEN_ML = 150.0
 """Coronary lumen is 2 to 15 ml; a mask this large holds heart chambers or the aorta."""
@@ -104,8 +105,11 @@ def extract_tree(
     flags += sorted({f for o in ostia for f in o.flags if f != "ostium_gap"})
     if _large_pieces_lost(component, rooted, len(grid.ras)):
         flags.append("pieces_without_ostium")
-    finished, crux_flags = end_at_crux(list(vessels.values()))
-    flags += crux_flags
+    arteries = without_way_back(list(vessels.values()))
+    if sum(len(v.points_ras) for v in arteries) < sum(len(v.points_ras) for v in vessels.values()):
+        flags.append("touching_vein")
+    finished, crux_flags = end_at_crux(arteries)
+    flags = list(dict.fromkeys([*flags, *crux_flags]))
     tree = VesselTree(with_segments(finished, flags), dominance_of(finished, flags), tuple(flags))
     return with_surroundings(tree, grid.aorta, volume)
 
