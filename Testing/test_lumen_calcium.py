@@ -123,6 +123,16 @@ def test_one_spot_of_calcium_as_bright_as_the_lumen_is_none() -> None:
     assert np.nanmedian(profile.calcified_area_mm2[np.abs(ALONG - LENGTH / 2) < 1.0]) > 0.3
 
 
+def test_where_sections_fit_badly_anyway_more_parameters_are_no_calcium() -> None:
+    volume, tree, _ = straight_vessel(
+        lambda s: 2.6 * (1.0 - 0.3 * np.exp(-(((s - LENGTH / 2) / 3.0) ** 2))), rotation(0), noise_hu=50.0
+    )
+    sampler = VolumeSampler(volume, "cpu")
+    # The noise is far from what the fit is told, as it is where a vessel moved.
+    profile = measure_lumen(volume, tree, 400.0, 20.0, PointSpread(SEEN_SIGMA, True), sampler)[0]
+    assert (np.nan_to_num(profile.calcified_area_mm2[16:-16]) > 0.0).sum() < 12
+
+
 def test_calcium_around_most_of_the_lumen_leaves_an_interval() -> None:
     true = narrowed(40.0)
     side = np.cross(AXIS, [0.0, 0.0, 1.0])

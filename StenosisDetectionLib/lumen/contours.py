@@ -4,7 +4,8 @@ In: sections, sampler, point spread, attenuation of lumen and noise. Out: `Conto
 explanations of a section compete where its shape or its brightness is suspicious: a lumen alone, centered on what is
 bright, and a narrower lumen on the path with calcium beside it, which the point spread may dim to the attenuation of a
 lumen. They compete, too, wherever the vessel is narrow. Chi-squared of both, averaged over a stretch of the vessel,
-decides.
+decides, in units of the misfit that the sections of the vessel have anyway: where it moved or the noise is unlike what
+the weights assume, a lumen alone fits badly everywhere, and more parameters always fit better.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from ..study import CENTERLINE_SPACING_MM
 from .attenuation import calcium_threshold_hu
 from .calcium import SIDES, Calcium, guess_side
 from .fit import WALL_HU, SectionData, SectionFit, chosen_sections, fit_sections
+from .neighbors import neighbor_samples, other_vessels
 from .rays import (
-    ANGLES,
-    SAMPLES,
     Rays,
     RayView,
     candidate_excess_hu,
@@ -53,6 +53,7 @@ _SHIFTED, _ELONGATED = 0.25, 0.12
 _NARROW, _SURROUNDINGS_MM = 0.85, 10.0
 _SMALL_LUMEN_MM, _DIMMED_LUMEN = 0.3, 0.75
 _TRIAL_ITERATIONS = 5
+_FEWEST_QUIET = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,7 @@ class _Fitter:
     ) -> None:
         self.sampler, self.sections, self.covariance = sampler, sections, covariance
         self.lumen_hu, self.noise_hu = lumen_hu, noise_hu
-        self.neighbors = _other_vessels(sections)
+        self.neighbors = other_vessels(sections)
 
     def see(self, index: np.ndarray, centers: np.ndarray, radius: np.ndarray) -> _Seen:
         """Sample the sections of an index at given centers."""
@@ -108,7 +109,7 @@ class _Fitter:
         rays = sample_rays(self.sampler, centers, frames, extent, self.covariance)
         level = torch.tensor(self.lumen_hu[index], dtype=torch.float32, device=device)
         threshold = calcium_threshold_hu(self.lumen_hu[index], self.noise_hu)
-        cut = _neighbor_samples(centers, frames, radius, extent, vessel, self.neighbors)
+        cut = neighbor_samples(centers, frames, radius, extent, vessel, self.neighbors)
         view = view_rays(
             rays,
             level,
@@ -198,7 +199,8 @@ def fit_contours(
     contours = _joined([part for part, _ in plain])
     vessel = sections.vessel_index[chosen]
     narrow = _narrow(contours, vessel)
-    rows = np.flatnonzero(np.concatenate([odd for _, odd in plain]) | narrow)
+    odd = np.concatenate([part for _, part in plain])
+    rows = np.flatnonzero(odd | narrow)
     if len(rows) == 0:
         return contours
     calcified: list[Contours] = []
@@ -207,7 +209,8 @@ def fit_contours(
         report(0.7 + 0.3 * done, f"looking for calcium in {len(rows)} cross-sections")
         calcified.append(_fit_calcified(fitter, batch))
     other = _joined(calcified)
-    gain = _gain(contours, other, rows, sections.centers[chosen[rows]], chosen[rows], vessel[rows])
+    usual = _usual_misfit(contours, vessel, ~odd & ~narrow)[rows]
+    gain = _gain(contours, other, rows, sections.centers[chosen[rows]], chosen[rows], vessel[rows], usual)
     evidence = gain - np.where(narrow[rows], NARROW_EVIDENCE, EVIDENCE)
     return _better(contours, other, rows, evidence)
 
@@ -267,15 +270,22 @@ def _fit_calcified(fitter: _Fitter, index: np.ndarray) -> Contours:
 
 
 def _gain(
-    plain: Contours, other: Contours, rows: np.ndarray, path: np.ndarray, index: np.ndarray, vessel: np.ndarray
+    plain: Contours,
+    other: Contours,
+    rows: np.ndarray,
+    path: np.ndarray,
+    index: np.ndarray,
+    vessel: np.ndarray,
+    usual: np.ndarray,
 ) -> np.ndarray:
     """Return by how much calcium lowers chi-squared in the rows (M,), averaged along the vessel.
 
     Parameters
     ----------
     path, index, vessel : (M, 3) points of the path, (M,) numbers along the vessels, and of the vessels.
+    usual : (M,) chi-squared over the independent samples that a section there has anyway.
     """
-    gain = plain.fit.cost.cpu().numpy()[rows] - other.fit.cost.cpu().numpy()
+    gain = (plain.fit.cost.cpu().numpy()[rows] - other.fit.cost.cpu().numpy()) / usual
     # The path was drawn through the lumen: the farther from it, the less an explanation is believed.
     away = [((one - path) ** 2).sum(axis=1) for one in (plain.centers[rows], other.centers)]
     return _averaged(gain + (away[0] - away[1]) / PATH_SD_MM**2, index, vessel)
@@ -325,48 +335,23 @@ def _narrow(contours: Contours, vessel: np.ndarray) -> np.ndarray:
     return (radius < _NARROW * usual) & np.isinf(contours.neighbor).all(axis=1)
 
 
+def _usual_misfit(contours: Contours, vessel: np.ndarray, quiet: np.ndarray) -> np.ndarray:
+    """Return the median chi-squared over independent samples of a vessel's quiet sections, for all (S,); 1 or more."""
+    square = contours.fit.residual.cpu().numpy().astype(np.float64) ** 2
+    alone = quiet & np.isinf(contours.neighbor).all(axis=1)
+    usual = np.ones(len(square))
+    for number in np.unique(vessel):
+        own = vessel == number
+        typical = own & alone if (own & alone).sum() >= _FEWEST_QUIET else own
+        usual[own] = max(1.0, float(np.median(square[typical])))
+    return usual
+
+
 def _averaged(gain: np.ndarray, index: np.ndarray, vessel: np.ndarray) -> np.ndarray:
     """Return the gains (M,) averaged over the neighbors of the same vessel within `EVIDENCE_MM`."""
     half = round(EVIDENCE_MM / CENTERLINE_SPACING_MM)
     near = (np.abs(index[:, None] - index[None]) <= half) & (vessel[:, None] == vessel[None])
     return (near * np.clip(gain, -50.0, 50.0)[None]).sum(axis=1) / near.sum(axis=1)
-
-
-def _other_vessels(sections: Sections) -> list:
-    """Return, per vessel, a k-d tree over the points of the other vessels with their radii, or None."""
-    from scipy.spatial import cKDTree
-
-    result: list = []
-    for number in range(int(sections.vessel_index.max()) + 1):
-        others = sections.vessel_index != number
-        points = sections.centers[others]
-        result.append((cKDTree(points), sections.radius_mm[others]) if len(points) else None)
-    return result
-
-
-def _neighbor_samples(
-    centers: np.ndarray, frames: np.ndarray, radius: np.ndarray, extent: np.ndarray, vessel: np.ndarray, neighbors: list
-) -> np.ndarray:
-    """Return (S, ANGLES) the first sample on each ray that is nearer to another vessel, in units of the radii."""
-    result = np.full((len(centers), ANGLES), SAMPLES)
-    directions = ray_directions(frames)
-    fraction = (np.arange(SAMPLES) + 0.5) / SAMPLES
-    for number in np.unique(vessel):
-        if neighbors[number] is None:
-            continue
-        kd_tree, other_radius = neighbors[number]
-        own = np.flatnonzero(vessel == number)
-        gap, _ = kd_tree.query(centers[own], distance_upper_bound=12.0)
-        own = own[gap < extent[own] + 3.0]
-        if len(own) == 0:
-            continue
-        distance = extent[own, None] * fraction
-        points = centers[own, None, None] + distance[:, None, :, None] * directions[own][:, :, None]
-        other, index = kd_tree.query(points, distance_upper_bound=8.0)
-        scaled = np.where(np.isinf(other), np.inf, other / np.append(other_radius, 1.0)[index])
-        taken = scaled < distance[:, None] / radius[own, None, None]
-        result[own] = np.where(taken.any(-1), taken.argmax(-1), SAMPLES)
-    return result
 
 
 def _toward_lumen(
