@@ -306,7 +306,7 @@ def test_results_are_exported_to_a_folder(reviewed, monkeypatch, tmp_path):
 
     from StenosisDetectionLib.scene import writing
 
-    monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: None)
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: None)
     monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path), raising=False)
     main, touched = threading.main_thread(), []
     build = writing.build_scene
@@ -335,7 +335,7 @@ def test_a_stopped_export_leaves_nothing(reviewed, monkeypatch, tmp_path, stop):
     import qt
     import slicer
 
-    monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: None)
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: None)
     monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path), raising=False)
     reviewed.ui.exportButton.click()
     if stop == "cancel":

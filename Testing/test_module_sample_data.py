@@ -27,7 +27,7 @@ def demo(panel_module, monkeypatch):
         return types.SimpleNamespace(volume=small_study().volume)
 
     monkeypatch.setattr(phantom, "demo_study", demo_study)
-    monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: None)
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: None)
     monkeypatch.setattr(slicer.app, "processEvents", QApplication.processEvents)
     return demo_study
 

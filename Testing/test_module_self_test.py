@@ -41,7 +41,7 @@ def in_slicer(panel_module, widget, monkeypatch, tmp_path, request):
     test = panel_module.StenosisDetectionTest
     monkeypatch.setattr(panel_module.StenosisDetectionLogic, "analyze", analyze)
     monkeypatch.setattr(test, "_phantom", staticmethod(small_study))
-    monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: object())
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: object())
     monkeypatch.setattr(slicer.util, "selectModule", lambda name: None)
     monkeypatch.setattr(slicer.util, "getModuleWidget", lambda name: widget)
     monkeypatch.setattr(slicer.util, "saveScene", lambda path: slicer.mrmlScene.WriteToMRB(path))
@@ -72,7 +72,7 @@ class TestPanel:
     def test_it_is_skipped_without_a_main_window(self, in_slicer, monkeypatch):
         import slicer
 
-        monkeypatch.setattr(slicer.util, "mainWindow", lambda verbose=True: None)
+        monkeypatch.setattr(slicer.util, "mainWindow", lambda: None)
         assert len(in_slicer("test_panel").run().skipped) == 1
 
 

@@ -34,9 +34,8 @@ def missing_packages(requirements: Path) -> tuple[str, ...]:
     """Return the packages of a requirements file that are not installed; PyTorch is none of them."""
     import slicer.packaging
 
-    return missing_requirements(
-        slicer.packaging.load_requirements(requirements), lambda wanted: bool(slicer.packaging.pip_check([wanted]))
-    )
+    wanted = slicer.packaging.load_requirements(requirements)  # objects of packaging.requirements, no texts
+    return missing_requirements([str(each) for each in wanted], lambda each: bool(slicer.packaging.pip_check(each)))
 
 
 def install_packages(requirements: Path) -> None:

@@ -130,7 +130,7 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
 
     def _widget(self) -> Any:
         """Return the panel of the module, opened; skips the test where Slicer shows none."""
-        if slicer.util.mainWindow(verbose=False) is None:
+        if slicer.util.mainWindow() is None:
             self.skipTest("there is no main window")
         slicer.util.selectModule("StenosisDetection")
         return slicer.util.getModuleWidget("StenosisDetection")

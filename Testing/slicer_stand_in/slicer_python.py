@@ -5,6 +5,7 @@ import unittest
 from pathlib import Path
 
 import slicer
+from packaging.requirements import Requirement
 
 from .parameters import Choice, WithinRange, parameterNodeWrapper
 
@@ -73,7 +74,7 @@ def python_modules():
         },
         "slicer.packaging": {
             "load_requirements": lambda path: [
-                line for line in Path(path).read_text().splitlines() if line and line[0] not in "#-"
+                Requirement(line) for line in Path(path).read_text().splitlines() if line and line[0] not in "#-"
             ],
             "pip_ensure": lambda requirements, requester: None,
             "pip_check": lambda requirements: True,
