@@ -12,7 +12,7 @@ import numpy as np
 
 from .anatomy import segment_definition, vessel_definition
 from .stenosis.burden import segment_scores
-from .stenosis.hidden import INTERVAL_ONLY, UNMEASURED
+from .stenosis.hidden import as_shown
 from .stenosis.patient import probability_25, territory_of
 from .study import Lesion, LumenProfile, ReferenceProfile, SegmentQuality, StudyResult, Vessel, VesselSegment
 
@@ -237,7 +237,7 @@ def _segment_values(
         "contrast_to_noise": None if quality is None else quality.contrast_to_noise,
         "lesions": len(lesions),
         "grade": worst.grade if worst else ("none" if measured else ""),
-        "diameter_stenosis_percent": worst.diameter_stenosis_percent if worst else None,
+        "diameter_stenosis_percent": as_shown(worst).diameter_stenosis_percent if worst else None,
         "stenosis_score": scores.get(name, 0),
     }
 
@@ -246,7 +246,7 @@ def _lesion_values(lesion: Lesion) -> dict[str, object]:
     low, high = lesion.diameter_stenosis_interval_90
     right, anterior, superior = lesion.position_ras
     return {
-        **vars(lesion),
+        **vars(as_shown(lesion)),
         "diameter_stenosis_low_percent": low,
         "diameter_stenosis_high_percent": high,
         "position_r_mm": right,
@@ -261,7 +261,6 @@ def _lesion_values(lesion: Lesion) -> dict[str, object]:
         "local_reference_method": lesion.local_reference_method or "",
         "features": " ".join(lesion.features),
         "flags": " ".join(lesion.flags),
-        **dict.fromkeys(UNMEASURED if INTERVAL_ONLY in lesion.flags else ()),
     }
 
 
@@ -290,7 +289,7 @@ def _vessel_values(
         "measured_percent": 100.0 * diameter.size / count,
         "lesions": len(lesions),
         "grade": worst.grade if worst else ("none" if diameter.size else ""),
-        "diameter_stenosis_percent": worst.diameter_stenosis_percent if worst else None,
+        "diameter_stenosis_percent": as_shown(worst).diameter_stenosis_percent if worst else None,
         "probability_25": max((probability_25(lesion) for lesion in lesions), default=None),
         "probability_50": max((lesion.probability_50 for lesion in lesions), default=None),
         "probability_70": max((lesion.probability_70 for lesion in lesions), default=None),

@@ -250,3 +250,23 @@ def test_devices_are_those_of_torch_once_it_is_loaded():
     torch = pytest.importorskip("torch")
     assert device_choices()[0] == "auto"
     assert ("cuda:0" in device_choices()) == torch.cuda.is_available()
+
+
+def test_a_lesion_behind_calcium_is_shown_as_an_interval():
+    study = small_study()
+    lesion = dataclasses.replace(
+        study.lesions[0],
+        diameter_stenosis_percent=0.0,
+        diameter_stenosis_interval_90=(0.0, 100.0),
+        grade="none",
+        flags=("calcium_limited", "interval_only"),
+    )
+    study = dataclasses.replace(study, lesions=(lesion,))
+    row = texts.lesion_rows(study)[0]
+    assert row.cells[1:4] == ("none or more", None, "0–100")
+    assert row.cells[5] is None  # no minimal lumen diameter either
+    assert "area stenosis –" in row.tool_tip
+    line = texts.moved_line(lesion, study.lesions[0])
+    assert "0–100 %" in line and "0 %" not in line.replace("0–100 %", "")
+    vessel = next(row for row in texts.vessel_table_rows(study) if row.vessel == lesion.vessel)
+    assert vessel.cells[3] is None

@@ -74,6 +74,7 @@ def test_a_lesion_behind_calcium_has_an_interval_and_no_number():
     for name in UNMEASURED:
         assert row.get(name) is None
         assert report[name] is None
+    assert vessel_rows(study)[1]["diameter_stenosis_percent"] is None
 
 
 def test_vessel_row_summarizes_the_vessel():

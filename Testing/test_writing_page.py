@@ -330,3 +330,21 @@ def test_pictures_are_black_outside_the_volume(tmp_path):
     vessel, profile, lesion = study.tree.vessels[2], study.profiles[2], study.lesions[1]
     far = replace(profile, contour_center_ras=profile.contour_center_ras + 500.0)
     assert pixels(cross_section(study.volume, vessel, far, lesion), tmp_path).max() == 0
+
+
+def test_a_lesion_behind_calcium_is_never_given_the_number_of_its_certain_end():
+    study = full_study()
+    lesion = replace(
+        study.lesions[0],
+        diameter_stenosis_percent=7.3,
+        minimal_lumen_diameter_mm=2.71,
+        diameter_stenosis_interval_90=(7.3, 88.0),
+        grade="minimal",
+        flags=("calcium_limited", "interval_only"),
+    )
+    html = report_page(replace(study, lesions=(lesion, *study.lesions[1:])))
+    words = " ".join(" ".join(Page(html).words).split())
+    assert "[7–88]" in words.replace(" ", "") or "7–88" in words
+    assert "2.71 mm of" not in words
+    assert "minimal or more" in words
+    assert "<strong>7</strong>" not in html

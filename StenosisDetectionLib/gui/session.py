@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..i18n import tr as _
 from ..progress import ProgressCallback
 from ..study import LabelMap, Lesion, StudyResult
+from ..writing.wording import stenosis_words
 from . import review as steps
 from .review import Review
 
@@ -145,7 +146,7 @@ class Session:
         """Measure a lesion again between other markers, in mm along its vessel."""
         before = self.lesion(lesion_id)
         lesion = self.measured_lesion(lesion_id, start_mm, throat_mm, end_mm, reference_mm)
-        self._edit(lesion, "measured again", (_percent(before), _percent(lesion)))
+        self._edit(lesion, "measured again", (stenosis_words(before), stenosis_words(lesion)))
 
     def add_lesion(self, vessel: str, distance_mm: float) -> str:
         """Add a lesion with its throat at a distance along a vessel; returns its id."""
@@ -155,7 +156,7 @@ class Session:
         length = study.tree.vessel(vessel).length_mm
         start, end = max(distance_mm - ADDED_HALF_MM, 0.0), min(distance_mm + ADDED_HALF_MM, length)
         lesion = add_lesion(study, vessel, start, distance_mm, end)
-        self._edit(lesion, "added", ("", f"{vessel} {distance_mm:.1f} mm, {_percent(lesion)}"))
+        self._edit(lesion, "added", ("", f"{vessel} {distance_mm:.1f} mm, {stenosis_words(lesion)}"))
         return lesion.id
 
     def rename(self, name: str, new_name: str) -> None:
@@ -338,8 +339,3 @@ class Session:
         before = len(self.counted.lesions) if self.counted is not None else 0
         text = _("{count} lesions")
         return text.format(count=before), text.format(count=len(study.lesions))
-
-
-def _percent(lesion: Lesion) -> str:
-    low, high = lesion.diameter_stenosis_interval_90
-    return f"{lesion.diameter_stenosis_percent:.0f} % ({low:.0f}–{high:.0f})"

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 from ..i18n import tr as _
 from ..rows import vessel_rows
+from ..stenosis.hidden import INTERVAL_ONLY, as_shown
 from ..study import Lesion, StudyResult
 from ..writing.wording import (
     cad_rads_words,
     flag_words,
     interval_percent,
+    number,
     probability,
     segment_words,
     stenosis_percent,
+    stenosis_words,
     study_notes,
 )
 from .review import ACCEPTED, REJECTED, Opinion, Review
@@ -172,28 +175,28 @@ def time_text(elapsed_s: float, fraction: float) -> str:
 
 def moved_line(before: Lesion, now: Lesion) -> str:
     """Return a lesion in one line and, where its markers were moved, what that changed."""
-    low, high = now.diameter_stenosis_interval_90
-    words = f"{stenosis_percent(now.diameter_stenosis_percent)} % ({low:.0f}–{high:.0f})"
+    words = stenosis_words(now)
     if before != now:
-        words = f"{stenosis_percent(before.diameter_stenosis_percent)} % → {words}"
+        words = f"{stenosis_words(before)} → {words}"
     return _("{id} {segment}: {stenosis}, {grade}, {diameter} of {reference} mm, {length} mm long").format(
         id=now.id,
         segment=segment_words(now.segment),
         stenosis=words,
         grade=word(now.grade),
-        diameter=f"{now.minimal_lumen_diameter_mm:.2f}",
-        reference=f"{now.reference_diameter_mm:.2f}",
+        diameter=number(as_shown(now).minimal_lumen_diameter_mm, 2),
+        reference=number(now.reference_diameter_mm, 2),
         length=f"{now.length_mm:.1f}",
     )
 
 
 def lesion_row(lesion: Lesion, opinion: Opinion) -> LesionRow:
-    """Return the row of one lesion."""
+    """Return the row of one lesion; where calcium hides the lumen, its numbers are unknown."""
+    lesion = as_shown(lesion)
     percent = lesion.diameter_stenosis_percent
     mark = _MARKS.get(opinion.state, _("open"))
     cells = (
         segment_words(lesion.segment),
-        word(lesion.grade),
+        _("{grade} or more").format(grade=word(lesion.grade)) if INTERVAL_ONLY in lesion.flags else word(lesion.grade),
         float(stenosis_percent(percent)) if math.isfinite(percent) else None,
         interval_percent(lesion.diameter_stenosis_interval_90),
         _("{mark} edited").format(mark=mark) if opinion.edited else mark,
@@ -211,7 +214,7 @@ def lesion_row(lesion: Lesion, opinion: Opinion) -> LesionRow:
         id=lesion.id,
         distance=f"{lesion.throat_mm:.1f}",
         vessel=lesion.vessel,
-        area=f"{lesion.area_stenosis_percent:.0f}",
+        area=number(lesion.area_stenosis_percent, 0),
         half=probability(lesion.probability_50),
         severe=probability(lesion.probability_70),
         plaque=word(lesion.plaque.type),

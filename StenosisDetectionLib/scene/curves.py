@@ -65,7 +65,7 @@ def fill_lesion_node(node: Any, lesions: tuple[Lesion, ...], rejected: frozenset
     node.RemoveAllControlPoints()
     for lesion in lesions:
         index = node.AddControlPoint(vtk.vtkVector3d(*lesion.position_ras))
-        node.SetNthControlPointLabel(index, f"{lesion.id} {lesion.vessel} {_stenosis(lesion)} %")
+        node.SetNthControlPointLabel(index, f"{lesion.id} {lesion.vessel} {_stenosis(lesion)}")
         node.SetNthControlPointDescription(index, _describe(lesion))
         node.SetNthControlPointVisibility(index, lesion.id not in rejected)
         node.SetNthControlPointLocked(index, True)
@@ -133,14 +133,18 @@ def _show_curve(node: Any, color: tuple[float, float, float]) -> None:
 def _stenosis(lesion: Lesion) -> str:
     """Return the diameter stenosis in words, as a range where calcium hides the lumen."""
     low, high = lesion.diameter_stenosis_interval_90
-    return f"{low:.0f} to {high:.0f}" if INTERVAL_ONLY in lesion.flags else f"{lesion.diameter_stenosis_percent:.0f}"
+    hidden = INTERVAL_ONLY in lesion.flags
+    return f"{low:.0f} to {high:.0f} %" if hidden else f"{lesion.diameter_stenosis_percent:.0f} %"
 
 
 def _describe(lesion: Lesion) -> str:
     low, high = lesion.diameter_stenosis_interval_90
-    return (
-        f"{lesion.grade}, diameter stenosis {lesion.diameter_stenosis_percent:.0f} % ({low:.0f} to {high:.0f} %), "
-        f"minimal lumen diameter {lesion.minimal_lumen_diameter_mm:.2f} mm, "
-        f"area {lesion.minimal_lumen_area_mm2:.2f} mm2, reference {lesion.reference_diameter_mm:.2f} mm, "
-        f"length {lesion.length_mm:.1f} mm, plaque {lesion.plaque.type}"
-    )
+    words = [lesion.grade, f"diameter stenosis {_stenosis(lesion)}"]
+    if INTERVAL_ONLY in lesion.flags:
+        words += ["calcium hides the lumen"]
+    else:
+        words[-1] += f" ({low:.0f} to {high:.0f} %)"
+        words += [f"minimal lumen diameter {lesion.minimal_lumen_diameter_mm:.2f} mm"]
+        words += [f"area {lesion.minimal_lumen_area_mm2:.2f} mm2"]
+    words += [f"reference {lesion.reference_diameter_mm:.2f} mm", f"length {lesion.length_mm:.1f} mm"]
+    return ", ".join([*words, f"plaque {lesion.plaque.type}"])

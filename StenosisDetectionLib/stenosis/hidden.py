@@ -8,7 +8,8 @@ needs one number it holds the end of the interval that is certain, the least ste
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +40,12 @@ POSSIBLE_PERCENT = 25.0
 """A stretch that cannot hide a diameter stenosis of this many percent is no lesion."""
 
 _QUANTILE_90 = 1.6449
+
+
+def as_shown(lesion: Lesion) -> Lesion:
+    """Return a lesion with what calcium hides unknown (NaN), for people; other lesions come back as they are."""
+    unknown: dict[str, Any] = dict.fromkeys(UNMEASURED, math.nan)
+    return replace(lesion, **unknown) if INTERVAL_ONLY in lesion.flags else lesion
 
 
 def hidden_stretches(profile: LumenProfile, graded: np.ndarray, found: list[Stretch]) -> list[Stretch]:

@@ -14,6 +14,7 @@ from ..rows import Row, vessel_rows
 from ..stenosis import assess_patient, smallest_graded_mm
 from ..stenosis.burden import PLAQUE_VESSEL_MM, THICK_WALL_MM
 from ..stenosis.fat_attenuation import FAT_HU
+from ..stenosis.hidden import as_shown
 from ..stenosis.lesions import DETECTION_PERCENT, IGNORED_END_MM
 from ..stenosis.measurement import DISAGREEMENT
 from ..stenosis.pressure_drop import AORTIC_MMHG, VELOCITY_M_S, VENOUS_MMHG
@@ -84,7 +85,9 @@ def report_page(study: StudyResult) -> str:
         decision=wording.decision_words,
     )
     return environment.get_template("report.html").render(
-        study=study,
+        study=replace(
+            study, lesions=tuple(map(as_shown, study.lesions)), reviews=tuple(map(_shown_review, study.reviews))
+        ),
         model=report_model(study),
         parameters=report_parameters(study),
         research_use=RESEARCH_USE,
@@ -125,7 +128,7 @@ def _lesion_figure(study: StudyResult, lesion: Lesion) -> LesionFigure:
     index = [vessel.name for vessel in study.tree.vessels].index(lesion.vessel)
     vessel, profile = study.tree.vessels[index], study.profiles[index]
     return LesionFigure(
-        lesion,
+        as_shown(lesion),
         cross_section(study.volume, vessel, profile, lesion),
         straightened(study.volume, vessel, profile, lesion),
         next((review for review in reversed(study.reviews) if review.lesion_id == lesion.id), None),
@@ -147,7 +150,13 @@ def _vessel_figures(study: StudyResult) -> list[VesselFigure]:
 
 
 def _worst(lesions: Iterable[Lesion]) -> Lesion | None:
-    return max(lesions, key=lambda lesion: lesion.diameter_stenosis_percent, default=None)
+    worst = max(lesions, key=lambda lesion: lesion.diameter_stenosis_percent, default=None)
+    return None if worst is None else as_shown(worst)
+
+
+def _shown_review(review: LesionReview) -> LesionReview:
+    before, after = (None if one is None else as_shown(one) for one in (review.before, review.after))
+    return replace(review, before=before, after=after)
 
 
 def _segment_lines(study: StudyResult) -> list[SegmentLine]:

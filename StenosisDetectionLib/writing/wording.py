@@ -8,6 +8,7 @@ import math
 from ..anatomy import SEGMENTS
 from ..stenosis.cad_rads import in_order_of_print
 from ..stenosis.grades import GRADES, grade_of
+from ..stenosis.hidden import as_shown
 from ..study import Lesion, LesionReview, Patient, StudyResult
 
 UNKNOWN = "–"
@@ -133,6 +134,16 @@ def interval_percent(interval: tuple[float, float]) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return UNKNOWN
     return f"{low:.0f}–{high:.0f}"
+
+
+def stenosis_words(lesion: Lesion) -> str:
+    """Return the diameter stenosis with its 90 % interval, for example `43 % (35–52)`; where calcium hides the lumen,
+    the interval alone."""
+    shown = as_shown(lesion)
+    interval = interval_percent(shown.diameter_stenosis_interval_90)
+    if not math.isfinite(shown.diameter_stenosis_percent):
+        return f"{interval} %"
+    return f"{stenosis_percent(shown.diameter_stenosis_percent)} % ({interval})"
 
 
 def probability(value: float | None) -> str:
