@@ -8,11 +8,13 @@ import types
 
 import pytest
 from conftest import REPOSITORY
+from library_messages import library_messages
 from panel_fixtures import MODULE, add_volume, finish, needs_stand_in, start
 from studies import small_study
 
 from StenosisDetectionLib import i18n
-from StenosisDetectionLib.gui import vocabulary
+from StenosisDetectionLib.errors import InputError
+from StenosisDetectionLib.gui import messages, vocabulary
 from StenosisDetectionLib.pipeline import _STAGES
 from StenosisDetectionLib.stenosis.cad_rads import CATEGORY_TEXT
 from StenosisDetectionLib.stenosis.grades import GRADES
@@ -74,6 +76,8 @@ def test_the_search_finds_what_it_should():
 
 @pytest.mark.parametrize("path", [*CODE, MODULE], ids=lambda path: path.stem)
 def test_no_prose_escapes_the_translator(path):
+    if path.stem == "messages":  # all of it, see below
+        return
     # The words of DICOM series are looked for, not shown; keys of the vocabulary stand beside their translation.
     if path.stem == "vocabulary":
         assert all(text == key for key, text in vocabulary._words().items())
@@ -88,6 +92,34 @@ def test_the_vocabulary_has_the_words_of_the_library():
     assert words >= set(CATEGORY_TEXT.values())
     assert words >= set(_STAGES)
     assert words >= {"calcified", "noncalcified", "mixed", "unknown"}
+
+
+def test_the_templates_are_those_of_the_library():
+    left = "run python Testing/library_messages.py"
+    assert sorted(messages._templates(str)) == library_messages(), left
+
+
+def test_a_sentence_of_the_library_is_recognized_with_its_numbers(marking, monkeypatch):
+    marking()
+    template = (
+        "weak contrast: aortic blood has {aorta_hu} HU, below {value} HU; small vessels and soft plaque are uncertain"
+    )
+    german = "schwacher Kontrast: Aorta {aorta_hu} HU, unter {value} HU"
+    known = {template: german, "at the ostium": "am Ostium"}
+    monkeypatch.setattr(sys.modules["slicer.i18n"], "translate", lambda context, text: known.get(text, text))
+    line = template.format(aorta_hu="231", value="250")
+    assert vocabulary.sentence(line) == "schwacher Kontrast: Aorta 231 HU, unter 250 HU"
+    assert vocabulary.error_sentence(line) == vocabulary.sentence(line)
+    assert vocabulary.sentence("LAD: at the ostium") == "LAD: am Ostium"
+    assert vocabulary.error_sentence("nothing of the library") == "nothing of the library"
+
+
+def test_every_template_recognizes_itself_and_nothing_shorter():
+    for pattern, template in messages._patterns():
+        filled = template.format(**dict.fromkeys(pattern.groupindex, "7"))
+        shape, found = next((shape, each) for shape, each in messages._patterns() if shape.fullmatch(filled))
+        # Two places may say the same with other names for their numbers.
+        assert found.format(**dict.fromkeys(shape.groupindex, "7")) == filled
 
 
 @pytest.fixture
@@ -133,6 +165,12 @@ class TestPanel:
     """The panel under the marking translator."""
 
     pytestmark = needs_stand_in
+
+    def test_an_error_of_the_library_is_translated(self, widget, marking):
+        marking()
+        line = "the pixels are 1.2 mm wide, above 1.0 mm: diameters are uncertain"
+        widget.panel.run.show_error(InputError(line))
+        assert widget.ui.statusLabel.text == f"«{line}»"
 
     def test_every_text_is_translated(self, widget, pipeline, marking):
         marking()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..i18n import tr as _
 from .run_view import RunView
+from .vocabulary import sentence
 
 if TYPE_CHECKING:
     from ..progress import ProgressCallback
@@ -71,7 +72,7 @@ class CalciumView:
             self._run.show_status(_("The volume was removed, so its calcium score was dropped."))
             return
         show_calcium_table(slicer.mrmlScene, volume_node, score)
-        self._run.show_status(" ".join([calcium_line(score), *score.warnings]))
+        self._run.show_status(" ".join([calcium_line(score), *map(sentence, score.warnings)]))
 
 
 def calcium_line(score: "CalciumScore") -> str:

@@ -16,6 +16,7 @@ from ..study import Lesion
 from .markers import MarkerWatch
 from .session import Session
 from .texts import moved_line
+from .vocabulary import error_sentence
 
 _MARKERS = ("proximalSpinBox", "throatSpinBox", "distalSpinBox")
 _REFERENCES = ("referenceProximalSpinBox", "referenceDistalSpinBox")
@@ -168,7 +169,7 @@ class CorrectView:
         try:
             moved = self._session.measured_lesion(lesion.id, *places)
         except Exception as error:
-            self._ui.chosenLesionLabel.text = str(error)
+            self._ui.chosenLesionLabel.text = error_sentence(str(error))
             return
         self._ui.chosenLesionLabel.text = moved_line(lesion, moved)
         self._fill_numbers(moved)

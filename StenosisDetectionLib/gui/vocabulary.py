@@ -8,9 +8,10 @@ import functools
 
 from ..i18n import tr as _
 from ..i18n import translate
+from .messages import translated_message
 
-FLAGS_CONTEXT = "StenosisDetectionLib.wording"
-"""Context of sentences about flags, which stand in one table of the library and are translated as they are."""
+OTHER_CONTEXT = "StenosisDetectionLib.wording"
+"""Context of texts that are none of the templates, such as the messages of progress: translated as they are."""
 
 
 def word(text: str) -> str:
@@ -19,8 +20,19 @@ def word(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a sentence of the library about a flag or a limit in the language of the application."""
-    return translate(FLAGS_CONTEXT, text)
+    """Return a sentence of the library, with or without the vessel it is about, in the language of the application."""
+    vessel, colon, rest = text.partition(": ")
+    about = translated_message(rest) if colon and " " not in vessel else None
+    if about is not None:
+        return f"{vessel}: {about}"
+    known = translated_message(text)
+    return translate(OTHER_CONTEXT, text) if known is None else known
+
+
+def error_sentence(line: str) -> str:
+    """Return the line of an error in the language of the application; what the panel itself raised is so already."""
+    known = translated_message(line)
+    return line if known is None else known
 
 
 @functools.cache
