@@ -76,13 +76,54 @@ def test_the_demo_study_is_offered_as_sample_data(panel_module, monkeypatch):
     logic = types.SimpleNamespace(
         registerCustomSampleDataCategory=lambda category, title: offered.update(category=category),
         registerCustomSampleDataSource=lambda **source: offered.update(source),
+        registerUrlRewriteRule=lambda name, rule: offered.update(rule=rule),
     )
     monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
     monkeypatch.setattr(sample_data, "add_demo_volume", lambda: "added")
     sample_data.register_sample_data()
     assert offered["category"] == "StenosisDetection"
-    # The data source checks that its lists have one length; nothing is downloaded.
-    assert offered["uris"] == offered["fileNames"] == offered["nodeNames"] == []
+    # The data source checks that its lists have one length.
+    assert [len(offered[name]) for name in ("uris", "fileNames", "nodeNames")] == [1, 1, 1]
+    assert offered["rule"](offered["uris"][0] + "/other") == offered["uris"][0] + "/other"
     assert offered["customDownloader"](None) == "added"
     thumbnail = QImage(offered["thumbnailFileName"])
     assert (thumbnail.width(), thumbnail.height()) == (260, 280)  # what Sample Data shows
+
+
+def test_a_script_gets_the_demo_study_as_a_file(panel_module, demo, monkeypatch, tmp_path):
+    """Sample Data asks for an address, then takes the file that is in its cache already."""
+    import types
+
+    import numpy as np
+    import slicer
+
+    from StenosisDetectionLib.reading import read_volume
+
+    cache = types.SimpleNamespace(GetRemoteCacheDirectory=lambda: str(tmp_path / "cache"))
+    scene = types.SimpleNamespace(GetCacheManager=lambda: cache)
+    monkeypatch.setattr(slicer, "mrmlScene", scene)
+    assert sample_data.provide_demo_file("https://somewhere/CTA.nrrd") == "https://somewhere/CTA.nrrd"
+    assert not (tmp_path / "cache").exists()
+    assert sample_data.provide_demo_file(sample_data.ADDRESS) == sample_data.ADDRESS
+    (path,) = (tmp_path / "cache").iterdir()
+    assert path.name == sample_data.FILE_NAME
+    volume, wanted = read_volume(path), small_study().volume
+    assert np.allclose(volume.voxels, wanted.voxels, atol=0.51)
+    assert np.allclose(volume.ijk_to_ras, wanted.ijk_to_ras, atol=1e-5)
+    monkeypatch.setattr(sample_data, "_computed_volume", None)  # the second time nothing is computed
+    assert sample_data.provide_demo_file(sample_data.ADDRESS) == sample_data.ADDRESS
+
+
+def test_a_script_is_told_when_the_demo_study_was_cancelled(panel_module, monkeypatch, tmp_path):
+    import types
+
+    import slicer
+
+    from StenosisDetectionLib.errors import Cancelled
+
+    cache = types.SimpleNamespace(GetRemoteCacheDirectory=lambda: str(tmp_path))
+    monkeypatch.setattr(slicer, "mrmlScene", types.SimpleNamespace(GetCacheManager=lambda: cache))
+    monkeypatch.setattr(sample_data, "_computed_volume", lambda: None)
+    with pytest.raises(Cancelled):
+        sample_data.provide_demo_file(sample_data.ADDRESS)
+    assert list(tmp_path.iterdir()) == []

@@ -70,8 +70,8 @@ def write_phantom(
         directory.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
         name = f"{study.truth.kind}.nrrd"
-        _write_image(study.volume.voxels.astype(np.int16), study.volume.ijk_to_ras, beside / name, {})
-        _write_image(study.lumen.labels, study.lumen.ijk_to_ras, beside / LABELS_FILE, _segment_fields(study.lumen))
+        write_image(study.volume.voxels.astype(np.int16), study.volume.ijk_to_ras, beside / name, {})
+        write_image(study.lumen.labels, study.lumen.ijk_to_ras, beside / LABELS_FILE, _segment_fields(study.lumen))
         (beside / TRUTH_FILE).write_text(json.dumps(truth_as_dict(study.truth), allow_nan=False) + "\n")
         if write_dicom is not None:
             write_dicom(study, beside / DICOM_FOLDER)
@@ -156,7 +156,8 @@ def _segment_fields(labels: LabelMap) -> dict[str, str]:
     return fields
 
 
-def _write_image(voxels: np.ndarray, ijk_to_ras: np.ndarray, path: Path, fields: dict[str, str]) -> None:
+def write_image(voxels: np.ndarray, ijk_to_ras: np.ndarray, path: Path, fields: dict[str, str]) -> None:
+    """Write an image [k, j, i] as compressed NRRD with fields of its own in the header."""
     import SimpleITK as sitk
 
     matrix = LPS_TO_RAS @ ijk_to_ras
