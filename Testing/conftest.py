@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from panel_fixtures import panel_module, pipeline, reviewed, table, widget  # noqa: F401 - fixtures
+from panel_fixtures import layout, looking, panel_module, pipeline, reviewed, table, widget  # noqa: F401 - fixtures
 
 # Two test processes share two cores: waiting threads must not spin (read when torch loads).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -101,6 +101,27 @@ def reviewed(widget, pipeline):
     return widget
 
 
+@pytest.fixture
+def layout(widget, table):
+    """The views of Slicer."""
+    import slicer
+    from slicer_stand_in.layout import LayoutManager
+
+    slicer.app.layout = LayoutManager(table, slicer.mrmlScene)
+    return slicer.app.layout
+
+
+@pytest.fixture
+def looking(widget, pipeline, layout):
+    """The panel with a result, looking along the LAD in our layout."""
+    widget.ui.inputVolumeSelector.setCurrentNode(add_volume())
+    start(widget, pipeline)
+    finish(widget, pipeline)
+    widget.ui.showLayoutButton.click()
+    widget.ui.vesselComboBox.currentIndex = widget.ui.vesselComboBox.findText("LAD")
+    return widget
+
+
 def add_volume(name="CTA", seed=1):
     import slicer
 

@@ -1,6 +1,7 @@
 """The panel through the life of scene and module: the whole review after save and load, and the reload button."""
 
 import importlib.util
+import subprocess
 import sys
 
 import pytest
@@ -144,3 +145,65 @@ def test_the_reload_button_gives_a_new_panel_with_the_same_result(reviewed, forg
     process_events_until(lambda: not again.panel.vessels._reformation.preparing)
     again.panel._choose_lesion("L1")
     again.cleanup()
+
+
+def test_leaving_lets_go_of_the_parameter_node(reviewed):
+    """Each entering makes a new wrapper, whose observers would read every parameter at every change."""
+    import gc
+    import weakref
+
+    wrapper = weakref.ref(reviewed._parameterNode)
+    reviewed.exit()
+    reviewed.enter()
+    gc.collect()
+    assert wrapper() is None
+    assert reviewed._parameterNode.inputVolume is not None
+
+
+def test_a_scene_in_our_layout_can_be_loaded_before_the_panel_is_opened(panel_module, table, monkeypatch):
+    import slicer
+    from slicer_stand_in.layout import LayoutManager
+
+    from StenosisDetectionLib.gui import startup
+    from StenosisDetectionLib.scene.review_views import LAYOUT_ID
+
+    offered = []
+    monkeypatch.setattr(startup, "register_sample_data", lambda: offered.append(1))
+    startup.register_in_slicer()  # without a main window
+    slicer.app.layout = LayoutManager(table, slicer.mrmlScene)
+    startup.register_in_slicer()
+    assert slicer.app.layout.layoutLogic().GetLayoutNode().IsLayoutDescription(LAYOUT_ID)
+    assert offered == [1, 1]
+
+
+def test_the_panel_opens_where_packages_are_missing(panel_module, table, monkeypatch):
+    import slicer.packaging
+    from slicer_stand_in.pythonqt import Wrapped
+    from slicer_stand_in.widgets import make_parent
+
+    monkeypatch.setattr(slicer.packaging, "pip_check", lambda wanted: not str(wanted).startswith("monai"))
+    widget = panel_module.StenosisDetectionWidget(Wrapped(table, make_parent()))
+    widget.setup()
+    assert "monai>=" in widget.ui.environmentLabel.text
+    assert "jinja2" not in widget.ui.environmentLabel.text
+    assert widget.ui.installPackagesButton.visible or not widget.ui.modelCollapsibleButton.collapsed
+    widget.cleanup()
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (RuntimeError("User declined"), "the packages were not installed"),
+        (subprocess.CalledProcessError(1, "pip"), "pip could not install"),
+    ],
+)
+def test_a_failed_installation_is_told_in_one_line(widget, monkeypatch, error, line):
+    import slicer.packaging
+
+    def refuse(_requirements, requester):
+        raise error
+
+    monkeypatch.setattr(slicer.packaging, "pip_ensure", refuse)
+    widget.ui.installPackagesButton.click()
+    assert widget.ui.statusLabel.text.startswith(line)
+    assert not widget.ui.detailsButton.visible  # no traceback: it is nothing to report

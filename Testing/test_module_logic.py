@@ -278,7 +278,7 @@ def test_the_module_describes_itself(module, repository):
     assert parent.categories == ["Cardiac"]
     assert "not a medical device" in parent.helpText.lower()
     assert "/Resources/help/correct.md" in parent.helpText
-    assert ("startupCompleted()", module.register_sample_data) in slicer.app.connections
+    assert ("startupCompleted()", module.register_in_slicer) in slicer.app.connections
 
 
 SELF_TESTS = ["test_cancel", "test_measure", "test_process", "test_refusal"]

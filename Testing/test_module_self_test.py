@@ -16,7 +16,7 @@ from studies import small_study
 
 from StenosisDetectionLib.progress import Progress
 
-PANEL_TESTS = ["test_panel", "test_panel_cancel", "test_two_volumes"]
+PANEL_TESTS = ["test_opening", "test_panel", "test_panel_cancel", "test_two_volumes"]
 
 
 @pytest.fixture
@@ -68,6 +68,14 @@ class TestPanel:
         monkeypatch.setattr(Session, "_write_review", lambda self: None)
         result = in_slicer("test_panel").run()
         assert len(result.failures) == 1
+
+    def test_it_is_skipped_where_packages_are_missing(self, in_slicer, monkeypatch):
+        import slicer.packaging
+
+        monkeypatch.setattr(slicer.packaging, "pip_check", lambda wanted: False)
+        ((_, reason),) = in_slicer("test_panel").run().skipped
+        assert "monai" in reason
+        assert in_slicer("test_opening").run().wasSuccessful()
 
     def test_it_is_skipped_without_a_main_window(self, in_slicer, monkeypatch):
         import slicer

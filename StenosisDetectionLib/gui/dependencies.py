@@ -1,6 +1,7 @@
 """Packages that Slicer lacks: checks for them and offers to install them, never without asking."""
 
 import importlib.util
+import subprocess
 from pathlib import Path
 
 from ..errors import InputError
@@ -39,10 +40,21 @@ def missing_packages(requirements: Path) -> tuple[str, ...]:
 
 
 def install_packages(requirements: Path) -> None:
-    """Install the packages of a requirements file that are missing, after the user agreed."""
+    """Install the packages of a requirements file that are missing, after the user agreed.
+
+    Raises
+    ------
+    InputError : the user did not agree, or pip failed.
+    """
     import slicer.packaging
 
-    slicer.packaging.pip_ensure(slicer.packaging.load_requirements(requirements), requester="StenosisDetection")
+    try:
+        slicer.packaging.pip_ensure(slicer.packaging.load_requirements(requirements), requester="StenosisDetection")
+    except RuntimeError as error:  # this is how Slicer says that the user declined
+        raise InputError(_("the packages were not installed: press Install packages and accept")) from error
+    except subprocess.CalledProcessError as error:
+        line = _("pip could not install the packages: connect this computer to the internet, and look into the log")
+        raise InputError(line) from error
 
 
 def _torch_missing() -> InputError:

@@ -6,6 +6,7 @@ need a module widget and are skipped where there is none, as under ctest without
 
 import functools
 import importlib
+import importlib.util
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 from ..errors import Cancelled, InputError
 from ..options import AnalysisOptions
 from ..progress import Progress
+from ..scene.review_views import LAYOUT_ID
+from .dependencies import missing_packages
 
 if TYPE_CHECKING:
     from ..phantom import Phantom
@@ -31,10 +34,18 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
 
     def setUp(self) -> None:
         """Empty the scene."""
+        self._device_before: tuple[Any, int] | None = None
         slicer.mrmlScene.Clear(0)
+
+    def tearDown(self) -> None:
+        """Give the user back the device that was chosen before."""
+        if self._device_before is not None:
+            combo, index = self._device_before
+            combo.currentIndex = index
 
     def test_process(self) -> None:
         """The study becomes nodes, and its narrowings of 50 % and more are found where they are."""
+        self._needs_packages()
         phantom = self._phantom()
         volume_node = self._volume_node(phantom)
         results = self._logic().process(volume_node, options=AnalysisOptions(device="cpu"))
@@ -43,6 +54,7 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
 
     def test_measure(self) -> None:
         """With a given lumen instead of a searched one, the same narrowings are found, and the lumen stays."""
+        self._needs_packages()
         phantom = self._phantom()
         volume_node = self._volume_node(phantom)
         segmentation_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Given lumen")
@@ -57,6 +69,7 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
 
     def test_cancel(self) -> None:
         """Cancelled work leaves no node of a result."""
+        self._needs_packages()
 
         def cancel(_progress: Progress) -> None:
             raise Cancelled("cancelled")
@@ -72,12 +85,29 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
         with self.assertRaisesRegex(InputError, "empty"):
             self._logic().process(volume_node)
 
+    def test_opening(self) -> None:
+        """The panel opens, says what this computer lacks, waits for a volume, shows its layout and takes it back."""
+        widget = self._widget()
+        self.assertIn("PyTorch", widget.ui.environmentLabel.text)
+        self.assertFalse(widget.ui.applyButton.enabled)
+        self._choose(widget, self._volume_node(self._phantom()))
+        manager = slicer.app.layoutManager()
+        if manager is not None:
+            before = manager.layout
+            widget.ui.showLayoutButton.click()
+            self.assertEqual(manager.layout, LAYOUT_ID)
+            self._picture("layout")
+            widget.ui.restoreLayoutButton.click()
+            self.assertEqual(manager.layout, before)
+
     def test_panel(self) -> None:
         """Apply, go to a lesion, decide on it, save, close, load: the review is as it was."""
+        self._needs_packages()
         widget = self._widget()
         self._choose(widget, self._volume_node(self._phantom()))
         widget.ui.applyButton.click()
-        self._wait(lambda: not widget.panel.run.running, LONGEST_ANALYSIS_S)
+        blocked = self._wait(lambda: not widget.panel.run.running, LONGEST_ANALYSIS_S)
+        print(f"the window was blocked for {1000.0 * blocked:.0f} ms at most while it was analyzed and shown")
         lesions = widget.panel.session.study.lesions
         self.assertGreater(len(lesions), 0, widget.ui.statusLabel.text)
         self._delay("Going to a lesion")
@@ -99,6 +129,7 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
 
     def test_panel_cancel(self) -> None:
         """Cancelling, and closing the scene during the work, leave no result and let the panel go on."""
+        self._needs_packages()
         widget = self._widget()
         self._choose(widget, self._volume_node(self._phantom()))
         for stop in (widget.ui.cancelButton.click, lambda: slicer.mrmlScene.Clear(0)):
@@ -112,6 +143,7 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
 
     def test_two_volumes(self) -> None:
         """Two volumes in one scene keep their results apart."""
+        self._needs_packages()
         widget = self._widget()
         first, second = (self._volume_node(self._phantom()) for _ in range(2))
         self._choose(widget, first)
@@ -122,6 +154,15 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
         self.assertEqual(widget.ui.lesionTable.rowCount, 0)
         self._choose(widget, first)
         self.assertEqual(widget.ui.lesionTable.rowCount, found)
+
+    def _needs_packages(self) -> None:
+        """Skip a test where what an analysis needs is not installed; the panel tells the user."""
+        folder = Path(slicer.util.modulePath("StenosisDetection")).parent
+        missing = missing_packages(folder / "Resources" / "requirements.txt")
+        if importlib.util.find_spec("torch") is None:
+            missing = ("PyTorch", *missing)
+        if missing:
+            self.skipTest(f"not installed: {', '.join(missing)}")
 
     @staticmethod
     def _logic() -> Any:
@@ -138,15 +179,21 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
     def _choose(self, widget: Any, volume_node: Any) -> None:
         widget.ui.inputVolumeSelector.setCurrentNode(volume_node)
         widget.ui.inputSegmentationSelector.setCurrentNode(None)
+        if self._device_before is None:
+            self._device_before = widget.ui.deviceComboBox, widget.ui.deviceComboBox.currentIndex
         widget.ui.deviceComboBox.currentIndex = widget.ui.deviceComboBox.findData("cpu")
         self.assertTrue(widget.ui.applyButton.enabled, widget.ui.applyButton.toolTip)
 
-    def _wait(self, condition: Callable[[], bool], longest_s: float) -> None:
-        """Let Slicer handle its events until something has happened."""
+    def _wait(self, condition: Callable[[], bool], longest_s: float) -> float:
+        """Let Slicer handle its events until something has happened; return the longest time the window was blocked."""
         began = time.monotonic()
+        longest = 0.0
         while not condition():
-            self.assertLess(time.monotonic() - began, longest_s, "it took too long")
+            before = time.monotonic()
+            self.assertLess(before - began, longest_s, "it took too long")
             slicer.app.processEvents()
+            longest = max(longest, time.monotonic() - before)
+        return longest
 
     def _delay(self, message: str) -> None:
         if hasattr(self, "delayDisplay"):
@@ -156,6 +203,7 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
         """Save a picture of the main window where `Testing/run_in_slicer.py` wants it."""
         folder = slicer.app.property("StenosisDetectionPictures") if hasattr(slicer.app, "property") else None
         if folder:
+            slicer.util.forceRenderAllViews()
             slicer.app.processEvents()
             slicer.util.mainWindow().grab().save(str(Path(folder) / f"{name}.png"))
 

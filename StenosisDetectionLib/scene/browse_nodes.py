@@ -2,7 +2,7 @@
 
 In: arrays in RAS or in the space of the reformatted vessel. Out: hidden nodes of the scene that are not saved, made
 once per scene and role and filled again for every place. The reformatted vessel lies along the S axis, from its start
-at the origin down; columns of its image run to R, rows to A.
+at `REFORMATION_ORIGIN` down; columns of its image run to R, rows to A.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +24,10 @@ ROLE = "StenosisDetection.browse"
 
 LUMEN_COLOR, WALL_COLOR, PLACE_COLOR = (0.34, 0.71, 0.91), (0.90, 0.62, 0.0), (1.0, 0.95, 0.2)
 OUTSIDE_HU = -1024.0
+
+REFORMATION_ORIGIN = np.array([0.0, 0.0, 10_000.0])
+"""Where a reformatted vessel begins, 10 m from the patient: a slice view shows every segmentation, curve and marker
+that its plane meets, and in the view of the reformatted vessel none of them would mean anything."""
 
 REFORMATION = "reformation"
 """Role of the volume that holds the reformatted vessel."""
@@ -124,7 +128,8 @@ def show_reformation(scene: Any, voxels: np.ndarray, spacing_mm: tuple[float, fl
         display.SetWindowLevel(WINDOW_HU, LEVEL_HU)
     _, rows, columns = voxels.shape
     matrix = np.diag([spacing_mm[0], spacing_mm[1], -spacing_mm[2], 1.0])
-    matrix[:2, 3] = -(columns - 1) / 2.0 * spacing_mm[0], -(rows - 1) / 2.0 * spacing_mm[1]
+    corner = -(columns - 1) / 2.0 * spacing_mm[0], -(rows - 1) / 2.0 * spacing_mm[1], 0.0
+    matrix[:3, 3] = REFORMATION_ORIGIN + corner
     before = node.StartModify()
     node.SetIJKToRASMatrix(vtk_matrix(matrix))
     node.SetAndObserveImageData(image_data(voxels))
@@ -137,7 +142,7 @@ def reformation_matrix(length_mm: float, rotation_deg: float) -> np.ndarray:
     right, up = np.array([0.0, 0.0, -1.0]), _up(rotation_deg)
     matrix = np.eye(4)
     matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = right, up, -np.cross(right, up)
-    matrix[:3, 3] = 0.0, 0.0, -length_mm / 2.0
+    matrix[:3, 3] = REFORMATION_ORIGIN - [0.0, 0.0, length_mm / 2.0]
     return matrix
 
 
@@ -205,7 +210,8 @@ def _show_flat(
     rotation_deg: float,
 ) -> None:
     up = _up(rotation_deg)
-    placed = [line[:, :1] * np.array([0.0, 0.0, -1.0]) + line[:, 1:] * up for line in lines]
+    down = np.array([0.0, 0.0, -1.0])
+    placed = [REFORMATION_ORIGIN + line[:, :1] * down + line[:, 1:] * up for line in lines]
     show_lines(scene, role, placed, color, (REFORMATION_VIEW,), thickness)
 
 

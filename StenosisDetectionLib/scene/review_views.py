@@ -83,8 +83,7 @@ def prepare_slice_view(scene: Any, name: str, volume_node: Any, width_mm: float,
     node = view_node(scene, name)
     if node is None:
         return
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
-        layers = scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
+    for layers in _layers_of(scene):
         if layers.GetLayoutName() == name:
             layers.SetBackgroundVolumeID(volume_node.GetID() if volume_node is not None else None)
             layers.SetLinkedControl(False)
@@ -96,8 +95,20 @@ def prepare_slice_view(scene: Any, name: str, volume_node: Any, width_mm: float,
         node.SetPrescribedSliceSpacing(SCROLL_STEP_MM, SCROLL_STEP_MM, SCROLL_STEP_MM)
 
 
+def show_in_other_views(scene: Any, volume_node: Any) -> None:
+    """Show a volume in all slice views but ours."""
+    for layers in _layers_of(scene):
+        if layers.GetLayoutName() not in OWN_SLICE_VIEWS:
+            layers.SetBackgroundVolumeID(volume_node.GetID())
+
+
 def show_chart(scene: Any, chart_node: Any) -> None:
     """Show a chart in our plot view."""
     node = plot_view_node(scene)
     if node is not None:
         node.SetPlotChartNodeID(chart_node.GetID() if chart_node is not None else None)
+
+
+def _layers_of(scene: Any) -> list[Any]:
+    count = scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")
+    return [scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode") for index in range(count)]
