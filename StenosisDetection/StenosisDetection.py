@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import slicer
 import vtk
@@ -30,11 +30,14 @@ if (
 
 from StenosisDetectionLib.errors import InputError
 from StenosisDetectionLib.gui.dependencies import install_packages, install_torch, require_torch
-from StenosisDetectionLib.gui.sample_data import register_sample_data
 from StenosisDetectionLib.gui.self_test import StenosisDetectionTest  # noqa: F401 - Slicer looks for it here
+from StenosisDetectionLib.gui.startup import register_in_slicer
 from StenosisDetectionLib.options import PRECISIONS, AnalysisOptions
 from StenosisDetectionLib.progress import ProgressCallback
 from StenosisDetectionLib.study import CTVolume, LabelMap, StudyResult
+
+if TYPE_CHECKING:
+    from StenosisDetectionLib.scene import Prepared
 
 HELP = "https://github.com/StenosisDetection/SlicerStenosisDetection/blob/main/Resources/help"
 """Where the help pages are read; the files are in Resources/help."""
@@ -62,7 +65,7 @@ class StenosisDetection(ScriptedLoadableModule):
         self.parent.acknowledgementText = _(
             "Developed by the StenosisDetection developers with 3D Slicer, VTK, SimpleITK, SciPy and PyTorch."
         )
-        slicer.app.connect("startupCompleted()", register_sample_data)
+        slicer.app.connect("startupCompleted()", register_in_slicer)
 
 
 @parameterNodeWrapper
@@ -106,6 +109,7 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self._waiting = []
         self._parameterNode: StenosisDetectionParameterNode | None = None
         self._parameterNodeGuiTag: int | None = None
+        self._parameterNodeTag: int | None = None
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self) -> None:
@@ -131,16 +135,15 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def cleanup(self) -> None:
         """Called when the module is reloaded and when Slicer closes."""
-        # When Slicer closes, widgets (ValueError) and scene (None, AttributeError) may be gone already.
+        self.removeObservers()
+        # When Slicer closes, widgets (ValueError) and scene (None, AttributeError) may be gone already; and there is no
+        # panel where it could not be made.
         with contextlib.suppress(ValueError, AttributeError):
+            slicer.app.disconnect("aboutToQuit()", self.panel.stop)
             self.panel.stop()
             self.panel.close()
-        slicer.app.disconnect("aboutToQuit()", self.panel.stop)
-        if self._parameterNode is not None:
-            with contextlib.suppress(ValueError):
-                self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-        self.removeObservers()
-        self._parameterNode = None
+        with contextlib.suppress(ValueError):
+            self._releaseParameterNode()
 
     def enter(self) -> None:
         """Called each time the user opens this module."""
@@ -202,15 +205,20 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def setParameterNode(self, parameterNode: StenosisDetectionParameterNode | None) -> None:
         """Observe this parameter node and show its values; None stops observing."""
-        if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
+        self._releaseParameterNode()
         self._parameterNode = parameterNode
-        self._parameterNodeGuiTag = None
         if parameterNode is not None:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
+            # Not with addObserver of the mixin, which holds on to whatever it has ever observed.
+            event = vtk.vtkCommand.ModifiedEvent
+            self._parameterNodeTag = parameterNode.AddObserver(event, self._onParametersChanged)
         self.panel.set_parameters(parameterNode)
+
+    def _releaseParameterNode(self) -> None:
+        parameterNode, self._parameterNode = self._parameterNode, None
+        if parameterNode is not None:
+            parameterNode.RemoveObserver(self._parameterNodeTag)
+            parameterNode.disconnectGui(self._parameterNodeGuiTag)
 
     def _onParametersChanged(self, caller=None, event=None) -> None:
         self.panel.parameters_changed()
@@ -315,18 +323,19 @@ class StenosisDetectionLogic(ScriptedLoadableModuleLogic):
         study: StudyResult,
         volumeNode: vtkMRMLScalarVolumeNode,
         segmentationNode: vtkMRMLSegmentationNode | None = None,
-        record: str | None = None,
+        prepared: "Prepared | None" = None,
     ) -> dict[str, object]:
         """Add the nodes of a result to the scene, all or none, in place of an earlier one; return them by role.
 
         The segmentation that was measured stays, hidden, even when it was part of that earlier result: the user may
-        have drawn in it. `record` is the study as text, where it was made already.
+        have drawn in it. `prepared` is what `StenosisDetectionLib.scene.prepare` made of
+        the study, where it was made already.
         """
         from StenosisDetectionLib.scene import build_scene
 
         if segmentationNode is not None:
             self.keepSegmentation(segmentationNode)
-        return build_scene(study, slicer.mrmlScene, volumeNode, record=record).as_dict()
+        return build_scene(study, slicer.mrmlScene, volumeNode, prepared=prepared).as_dict()
 
     def keepSegmentation(self, segmentationNode: vtkMRMLSegmentationNode) -> None:
         """Keep a segmentation that was measured, hidden, beside the result that is made of it."""

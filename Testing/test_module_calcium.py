@@ -6,8 +6,9 @@ from panel_fixtures import needs_stand_in, picture, process_events_until
 from scenes import column_of, nodes_of
 from test_calcium_command import SHAPE, SPACING, chest
 
+from StenosisDetectionLib.scene import volume_of_node
 from StenosisDetectionLib.scene.calcium_table import CALCIUM_ATTRIBUTE
-from StenosisDetectionLib.scene.segmentation import add_segmentation_node
+from StenosisDetectionLib.scene.segmentation import add_segmentation_node, make_segmentation
 from StenosisDetectionLib.study import LabelMap
 
 pytestmark = needs_stand_in
@@ -32,7 +33,9 @@ def _regions(widget, volume_node):
     labels = np.zeros(SHAPE, np.uint8)
     labels[10:20, 40:70, 30:60], labels[10:20, 40:70, 100:130] = 1, 2
     label_map = LabelMap(labels, IJK_TO_RAS, {1: "LAD", 2: "RCA"})
-    node = add_segmentation_node(slicer.mrmlScene, label_map, volume_node, "Regions")
+    node = add_segmentation_node(
+        slicer.mrmlScene, make_segmentation(label_map, volume_of_node(volume_node)), volume_node, "Regions"
+    )
     widget.ui.calciumRegionsSelector.setCurrentNode(node)
 
 

@@ -299,3 +299,20 @@ def test_study_without_lesions_has_no_marks(scene, study):
     nodes = build_scene(dataclasses.replace(study, lesions=()), scene)
     assert nodes.lesions.GetNumberOfControlPoints() == 0 and nodes.lesion_table.GetNumberOfRows() == 0
     assert len(nodes.series) == 6
+
+
+def test_the_scene_gets_the_segmentation_with_its_segments(study, scene):
+    """Slicer lists in the subject hierarchy what a segmentation holds when it is added."""
+    import vtk
+
+    held = []
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def added(_scene, _event, node):
+        if node.IsA("vtkMRMLSegmentationNode"):
+            held.extend(node.GetSegmentation().GetSegmentIDs())
+
+    tag = scene.AddObserver(scene.NodeAddedEvent, added)
+    build_scene(study, scene)
+    scene.RemoveObserver(tag)
+    assert {"LM", "LAD", "RCA"} <= set(held)

@@ -5,13 +5,14 @@ nodes in the scene. The Slicer side of the life of a panel (parameter node, scen
 `StenosisDetection/StenosisDetection.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..i18n import tr as _
 from ..options import AnalysisOptions
-from ..scene.record import StudyRecorder
+from ..scene.review_views import show_in_other_views
+from .arrival import Arrival, arrival_of
 from .calcium_view import CalciumView
 from .choices_view import ChoicesView
 from .correct_view import CorrectView
@@ -22,7 +23,6 @@ from .navigation import open_in_segment_editor
 from .review_view import ReviewView
 from .run_view import RunView, open_log
 from .session import Session
-from .texts import worst_lesion
 from .vessels_view import VesselsView
 
 _CHOICES = (
@@ -176,11 +176,10 @@ class Panel:
             return
         analyze = self._logic.analyze
 
-        def work(progress: Any) -> tuple[Any, str]:
-            study = analyze(volume, label_map, options, progress)
-            return study, StudyRecorder().text_of(study)
+        def work(progress: Any) -> Arrival:
+            return arrival_of(analyze(volume, label_map, options, progress))
 
-        self.run.start(work, lambda made: self._analyzed(made, nodes), _("Cancelled: the scene is as it was."))
+        self.run.start(work, lambda made: self._analyzed(made, *nodes), _("Cancelled: the scene is as it was."))
 
     def cancel(self, _checked: bool = False) -> None:
         """Ask the work to stop; a line tells when it has."""
@@ -189,9 +188,11 @@ class Panel:
     def stop(self) -> None:
         """Cancel running work and wait until it has stopped."""
 
+        running = self.run.running
         if self.run.stop():
-            self.run.hide_progress()
             self.run.show_status(_("Cancelled: the scene is as it was."))
+        if running:
+            self.run.hide_progress()
             self.update_buttons()
 
     def close(self) -> None:
@@ -209,32 +210,40 @@ class Panel:
         self.review.refresh()
         self.update_buttons()
 
-    def _analyzed(self, made: tuple[Any, str], inputs: tuple[Any, Any]) -> None:
-        """Write the nodes of the result, all or none, and show the worst lesion."""
+    def _analyzed(self, made: Arrival, volume_node: Any, segmentation_node: Any) -> Iterator[None]:
+        """Write the nodes of the result, all or none, then show it and the worst lesion; the window has its turn at
+        each yield."""
         import slicer
 
-        (study, record), (volume_node, segmentation_node) = made, inputs
         nodes = [node for node in (volume_node, segmentation_node) if node is not None]
         if not all(slicer.mrmlScene.IsNodePresent(node) for node in nodes):
             self.run.show_status(_("The input was removed during the analysis, so its result was dropped."))
             return
         with slicer.util.RenderBlocker():
-            again = segmentation_node is not None
-            self._logic.showStudy(study, volume_node, segmentation_node, record)
-            self.session.start(study, volume_node, again)
+            self._logic.showStudy(made.study, volume_node, segmentation_node, made.prepared)
+        yield
+        with slicer.util.RenderBlocker():
+            self.session.start(made.study, volume_node, again=segmentation_node is not None)
+            worst = made.worst
+            if worst is not None and self.parameters is not None:
+                self.parameters.vessel, self.parameters.position = worst.vessel, worst.throat_mm
+            self.vessels.take_views(made.study, made.views)
             self.refresh()
             self.findings.open()
+        yield
+        with slicer.util.RenderBlocker():
             self._color_curves()
-            slicer.util.setSliceViewerLayers(background=volume_node)
+            show_in_other_views(slicer.mrmlScene, volume_node)
             layout_manager = slicer.app.layoutManager()
             if layout_manager is not None:  # there is none without a main window
                 layout_manager.resetThreeDViews()
-        worst = worst_lesion(study)
+        yield
         if worst is not None:
-            self._choose_lesion(worst)
+            self._choose_lesion(worst.id)
         self.run.show_status(
             _("Done, no narrowing was found.") if worst is None else _("Done. Click another lesion to go there.")
         )
+        yield
         self.choices.refresh()  # PyTorch is loaded now and knows the devices
 
     def _download_model(self, name: str) -> None:

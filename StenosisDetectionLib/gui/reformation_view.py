@@ -18,7 +18,7 @@ from .worker import YIELD_SECONDS, Worker
 HALF_WIDTH_MM, PIXEL_MM = 8.0, 0.25
 _CURVED_MARGIN_MM, _CURVED_PIXEL_MM = 10.0, 0.3
 
-_Stacks = dict[str, tuple[np.ndarray, np.ndarray]]
+Stacks = dict[str, tuple[np.ndarray, np.ndarray]]
 """By the name of a vessel: its points, which tell whether it is the same one still, and its cross-sections."""
 
 
@@ -29,7 +29,7 @@ class ReformationView:
         import qt
 
         self._volume: CTVolume | None = None
-        self._stacks: _Stacks = {}
+        self._stacks: Stacks = {}
         self._worker: Worker[None] | None = None
         self._drawing: Drawing | None = None
         self._turn_deg = 0.0
@@ -54,6 +54,11 @@ class ReformationView:
             self._worker = Worker(lambda progress: _make_all(volume, wanted, stacks, progress))
             self._worker.start()
             self._timer.start()
+
+    def take(self, study: StudyResult, views: Stacks) -> None:
+        """Take straightened vessels of a study that are made already; what was known of another one is forgotten."""
+        self.close()
+        self._volume, self._stacks = study.volume, views
 
     def show(self, path: VesselPath, lesions: tuple[Lesion, ...], rotation_deg: float, as_curved: bool) -> None:
         """Show a vessel with its lesions; does nothing while there is no view for it.
@@ -134,12 +139,17 @@ class ReformationView:
             self._worker = None
 
 
+def straightened_vessels(volume: CTVolume, vessels: list[Vessel]) -> Stacks:
+    """Return some vessels straightened; touches no Qt and no MRML."""
+    return {vessel.name: (vessel.points_ras, _stack(volume, vessel)) for vessel in vessels}
+
+
 def _stack(volume: CTVolume, vessel: Vessel) -> np.ndarray:
     """Return the cross-sections of a vessel in whole HU, which take half the memory."""
     return browse_nodes.whole_hu(cross_sections(volume, vessel, half_width_mm=HALF_WIDTH_MM, pixel_mm=PIXEL_MM).values)
 
 
-def _make_all(volume: CTVolume, vessels: list[Vessel], stacks: _Stacks, progress: ProgressCallback) -> None:
+def _make_all(volume: CTVolume, vessels: list[Vessel], stacks: Stacks, progress: ProgressCallback) -> None:
     for number, vessel in enumerate(vessels):
         progress(Progress("views", number / len(vessels), vessel.name))
         stacks[vessel.name] = (vessel.points_ras, _stack(volume, vessel))

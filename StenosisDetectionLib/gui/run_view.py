@@ -7,14 +7,14 @@ an error or a cancel is shown as one line instead, and the result of work that `
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import Cancelled, StenosisDetectionError, error_line
 from ..i18n import tr as _
 from ..progress import ProgressCallback
 from .texts import elapsed_text, time_text
-from .vocabulary import sentence, word
+from .vocabulary import error_sentence, sentence, word
 from .worker import YIELD_SECONDS, Worker
 
 LONGEST_WAIT_S = 60.0
@@ -29,7 +29,8 @@ class RunView:
 
         self._ui = ui
         self._on_change = on_change
-        self._on_result: Callable[[Any], None] = _ignore
+        self._on_result: Callable[[Any], Iterator[None] | None] = _ignore
+        self._showing: Iterator[None] | None = None
         self._cancelled_line = ""
         self._worker: Worker[Any] | None = None
         self._stage = ""
@@ -45,22 +46,25 @@ class RunView:
 
     @property
     def running(self) -> bool:
-        """Whether work is under way, cancelled or not."""
-        return self._worker is not None
+        """Whether work is under way, cancelled or not, or its result is being shown."""
+        return self._worker is not None or self._showing is not None
 
     @property
     def cancelling(self) -> bool:
-        """Whether the work under way has been asked to stop."""
-        return self._worker is not None and self._worker.cancel_requested
+        """Whether the work under way has been asked to stop, or is done and cannot be stopped any more."""
+        return self._showing is not None or (self._worker is not None and self._worker.cancel_requested)
 
     def start(
-        self, work: Callable[[ProgressCallback], Any], on_result: Callable[[Any], None], cancelled_line: str
+        self,
+        work: Callable[[ProgressCallback], Any],
+        on_result: Callable[[Any], Iterator[None] | None],
+        cancelled_line: str,
     ) -> None:
         """Run `work` in the background; it must touch neither Qt nor MRML but in steps given to `on_main`.
 
         Parameters
         ----------
-        on_result : told the result, on the main thread.
+        on_result : told the result, on the main thread; as a generator it gives the window a turn at each yield.
         cancelled_line : what to say when the user cancelled.
         """
 
@@ -93,6 +97,7 @@ class RunView:
     def stop(self) -> bool:
         """Cancel the work, wait for it and drop it; return whether there was any. Touches no widget."""
         self._timer.stop()
+        self._showing = None
         worker, self._worker = self._worker, None
         if worker is None:
             return False
@@ -118,7 +123,7 @@ class RunView:
 
     def show_error(self, error: Exception) -> None:
         """Show one line; when the error was unexpected, its traceback goes to the details and to the log."""
-        self.show_status(error_line(error))
+        self.show_status(error_sentence(error_line(error)))
         self._ui.logButton.visible = True
         if not isinstance(error, StenosisDetectionError):
             remedy = _("{error}: try again; if it returns, report it with the text under Details")
@@ -128,15 +133,17 @@ class RunView:
 
     def _on_tick(self) -> None:
         worker = self._worker
+        if self._showing is not None:
+            self._show_on()
         if worker is None:
             return
         ended = worker.poll()
         self._show_progress(worker)
         if ended:
-            self._timer.stop()
             self._worker = None
-            self.hide_progress()
             self._end(worker)
+            if self._showing is None:
+                self._rest()
 
     def _end(self, worker: Worker[Any]) -> None:
         if worker.error is not None:
@@ -144,10 +151,27 @@ class RunView:
         elif worker.cancelled or worker.cancel_requested:
             self.show_status(self._cancelled_line)
         else:
+            self._ui.stageLabel.text = _("Showing the result")
             try:
-                self._on_result(worker.result)
+                self._showing = self._on_result(worker.result)
             except Exception as error:
                 self.show_error(error)
+
+    def _show_on(self) -> None:
+        """Do the next step of showing a result."""
+        assert self._showing is not None
+        try:
+            next(self._showing)
+        except StopIteration:
+            self._rest()
+        except Exception as error:
+            self._rest()
+            self.show_error(error)
+
+    def _rest(self) -> None:
+        self._timer.stop()
+        self._showing = None
+        self.hide_progress()
         self._on_change()
 
     def _show_progress(self, worker: Worker[Any]) -> None:

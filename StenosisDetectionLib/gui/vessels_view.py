@@ -13,7 +13,7 @@ import numpy as np
 
 from ..scene import browse_nodes, review_views
 from .browse import GOALS, VesselPath, lesion_diameter_mm, vessel_path
-from .reformation_view import ReformationView
+from .reformation_view import ReformationView, Stacks
 from .session import Session
 
 _LAYOUT_MS = 200
@@ -97,6 +97,10 @@ class VesselsView:
         else:
             self.close()
             self._ui.readoutLabel.text = ""
+
+    def take_views(self, study: Any, views: Stacks) -> None:
+        """Take straightened vessels of a new study that were made in the background."""
+        self._reformation.take(study, views)
 
     def go(self, vessel: str, distance_mm: float) -> None:
         """Look at a place on a vessel, in mm from its start."""

@@ -8,15 +8,17 @@ functions look at the one scene of the application.
 """
 
 from .application import create_scene
-from .nodes import ResultNodes, build_scene
+from .nodes import Prepared, ResultNodes, build_scene, prepare
 from .reading import label_map_of_segmentation, volume_of_node
 from .writing import write_scene, write_scene_files
 
 __all__ = [
+    "Prepared",
     "ResultNodes",
     "build_scene",
     "create_scene",
     "label_map_of_segmentation",
+    "prepare",
     "volume_of_node",
     "write_scene",
     "write_scene_files",

@@ -16,7 +16,7 @@ from .curves import add_curve_node, add_lesion_node
 from .hierarchy import place_beside, place_under_study, remove_items
 from .record import StudyRecorder
 from .record_nodes import RECORD_ROLE, REVIEW_ROLE, add_text_node, text_of
-from .segmentation import add_segmentation_node
+from .segmentation import add_segmentation_node, make_segmentation
 from .tables import add_lesion_table, add_profile_table, add_vessel_table
 from .volume import add_volume_node
 
@@ -49,12 +49,25 @@ class ResultNodes:
         return [self.segmentation, *self.curves.values(), self.lesions, *tables, self.chart, *self.series, self.record]
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What of a result takes long and needs no scene: its record as text, and its segmentation with surfaces."""
+
+    record: str
+    segmentation: Any
+
+
+def prepare(study: StudyResult) -> Prepared:
+    """Make what `build_scene` can be given ready-made; touches no scene, so a thread may do it."""
+    return Prepared(StudyRecorder().text_of(study), make_segmentation(study.labels, study.volume))
+
+
 def build_scene(
     study: StudyResult,
     scene: Any,
     volume_node: Any = None,
     segmentation_node: Any = None,
-    record: str | None = None,
+    prepared: Prepared | None = None,
 ) -> ResultNodes:
     """Add the result of a study to a scene and return its nodes.
 
@@ -67,7 +80,7 @@ def build_scene(
     scene : `slicer.mrmlScene`, or a scene of `create_scene`.
     volume_node : the `vtkMRMLScalarVolumeNode` in `scene` that was analyzed.
     segmentation_node : segmentation of the earlier result that still holds and is kept instead of being made anew.
-    record : the study as text of a `StudyRecorder`, where it was made already.
+    prepared : what `prepare` made of the study, where it was made already.
 
     Raises
     ------
@@ -80,7 +93,7 @@ def build_scene(
         if volume_node is None:
             volume_node = add_volume_node(scene, study.volume, study.case_id)
         replaced = [node for node in find_result_nodes(scene, volume_node) if node is not segmentation_node]
-        nodes = _add_nodes(study, scene, volume_node, segmentation_node, record)
+        nodes = _add_nodes(study, scene, volume_node, segmentation_node, prepared)
         if segmentation_node is not None:
             remove_items(scene, [segmentation_node])
         place_under_study(scene, volume_node, nodes.result_nodes(), study.case_id)
@@ -126,11 +139,12 @@ def write_record(scene: Any, volume_node: Any, role: str, text: str) -> None:
 
 
 def _add_nodes(
-    study: StudyResult, scene: Any, volume_node: Any, segmentation: Any, record_text: str | None
+    study: StudyResult, scene: Any, volume_node: Any, segmentation: Any, prepared: Prepared | None
 ) -> ResultNodes:
     measured = list(zip(study.tree.vessels, study.profiles, study.references, strict=True))
     if segmentation is None:
-        segmentation = add_segmentation_node(scene, study.labels, volume_node, "Coronary arteries")
+        made = prepared.segmentation if prepared is not None else make_segmentation(study.labels, study.volume)
+        segmentation = add_segmentation_node(scene, made, volume_node, "Coronary arteries")
     curves = {vessel.name: add_curve_node(scene, vessel, profile, reference) for vessel, profile, reference in measured}
     lesions = add_lesion_node(scene, study, "Stenoses")
     lesion_table = add_lesion_table(scene, study, "Lesions")
@@ -140,7 +154,7 @@ def _add_nodes(
         for vessel, profile, reference in measured
     }
     chart, series = add_chart_nodes(scene, study, profiles, lesion_table, "Diameters")
-    text = StudyRecorder().text_of(study) if record_text is None else record_text
+    text = prepared.record if prepared is not None else StudyRecorder().text_of(study)
     record = add_text_node(scene, RECORD_ROLE, text)
     tables = (lesion_table, vessel_table, profiles)
     nodes = ResultNodes(volume_node, segmentation, curves, lesions, *tables, chart, series, record)

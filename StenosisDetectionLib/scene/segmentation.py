@@ -1,18 +1,17 @@
 """The labels of a study as a segmentation node.
 
-In: the `LabelMap` of a study, on a grid of its own, and the volume node it belongs to. Out: a
-`vtkMRMLSegmentationNode` with one coded and colored segment per label that has voxels, all in one shared labelmap, and
-smoothed surfaces for the 3D view.
+In: the `LabelMap` of a study, on a grid of its own, and the volume it belongs to. Out: a `vtkSegmentation` with one
+coded and colored segment per label that has voxels, all in one shared labelmap, with smoothed surfaces for the 3D view;
+and of it a `vtkMRMLSegmentationNode`. The surfaces take most of the time and need no scene, so a thread can make them.
 """
 
 import itertools
 from typing import Any
 
 import numpy as np
-import vtk
 
 from ..geometry import transform_points
-from ..study import LabelMap
+from ..study import CTVolume, LabelMap
 from .application import slicer_package
 from .terminology import label_color, terminology_entry
 from .volume import image_data, vtk_matrix
@@ -23,21 +22,34 @@ _GRID_SLACK = 1e-3
 """Part of a voxel by which a corner of the volume may miss a grid point and still lie on it."""
 
 
-def add_segmentation_node(scene: Any, labels: LabelMap, volume_node: Any, name: str) -> Any:
-    """Add the segmentation to the scene and return its node; the segment ids are the names of the labels."""
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
-    node.GetSegmentation().SetConversionParameter(
-        slicer_package().vtkSegmentationConverter.GetReferenceImageGeometryParameterName(),
-        _geometry(labels, volume_node),
-    )
-    node.SetSourceRepresentationToBinaryLabelmap()
+def make_segmentation(labels: LabelMap, volume: CTVolume) -> Any:
+    """Return the labels as a `vtkSegmentation`; touches no scene. The segment ids are the names of the labels."""
+    converter = slicer_package().vtkSegmentationConverter
+    segmentation = slicer_package().vtkSegmentation()
+    segmentation.SetSourceRepresentationName(converter.GetBinaryLabelmapRepresentationName())
+    segmentation.SetConversionParameter(converter.GetReferenceImageGeometryParameterName(), _geometry(labels, volume))
     image = _oriented_image(labels)
     for value, label in sorted(labels.names.items()):
         if np.any(labels.labels == value):
-            _add_segment(node, image, value, label)
+            _add_segment(segmentation, image, value, label)
+    segmentation.CreateRepresentation(converter.GetClosedSurfaceRepresentationName())
+    return segmentation
+
+
+def add_segmentation_node(scene: Any, segmentation: Any, volume_node: Any, name: str) -> Any:
+    """Add what `make_segmentation` made to the scene and return its node."""
+    geometry = slicer_package().vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    grid = segmentation.GetConversionParameter(geometry)
+    node = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
+    node.UnRegister(None)
+    node.SetName(scene.GenerateUniqueName(name))
+    # Before the scene has the node: Slicer lists the segments that a node has when it is added.
+    node.SetAndObserveSegmentation(segmentation)
+    node = scene.AddNode(node)
+    # This sets the grid of the volume, too, instead of our own.
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+    segmentation.SetConversionParameter(geometry, grid)
     node.CreateDefaultDisplayNodes()
-    node.CreateClosedSurfaceRepresentation()
     display = node.GetDisplayNode()
     display.SetPreferredDisplayRepresentationName3D("Closed surface")
     display.SetOpacity2DFill(0.3)
@@ -47,7 +59,7 @@ def add_segmentation_node(scene: Any, labels: LabelMap, volume_node: Any, name: 
     return node
 
 
-def _add_segment(node: Any, image: Any, value: int, name: str) -> None:
+def _add_segment(segmentation: Any, image: Any, value: int, name: str) -> None:
     slicer = slicer_package()
     segment = slicer.vtkSegment()
     segment.SetName(name)
@@ -58,7 +70,7 @@ def _add_segment(node: Any, image: Any, value: int, name: str) -> None:
         segment.SetTerminology(terminology_entry(name))
     else:
         segment.SetTag(segment.GetTerminologyEntryTagName(), terminology_entry(name))
-    node.GetSegmentation().AddSegment(segment, name)
+    segmentation.AddSegment(segment, name)
 
 
 def _oriented_image(labels: LabelMap) -> Any:
@@ -76,19 +88,15 @@ def _oriented_image(labels: LabelMap) -> Any:
     return image
 
 
-def _geometry(labels: LabelMap, volume_node: Any) -> str:
+def _geometry(labels: LabelMap, volume: CTVolume) -> str:
     """Return the grid of the labels, continued over the whole volume, as MRML writes it.
 
     On its own grid a segmentation is saved and loaded as it is; on that of the volume every label would be resampled,
     which takes seconds and moves its surface. Continued, so that a reader can draw wherever there is an image.
     """
     slicer = slicer_package()
-    matrix = vtk.vtkMatrix4x4()
-    volume_node.GetIJKToRASMatrix(matrix)
-    ijk_to_ras = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-    size = np.array(volume_node.GetImageData().GetDimensions()) - 1.0
-    corners = np.array(list(itertools.product(*((0.0, last) for last in size))))
-    ijk = transform_points(np.linalg.inv(labels.ijk_to_ras), transform_points(ijk_to_ras, corners))
+    corners = np.array(list(itertools.product(*((0.0, last - 1.0) for last in volume.size_ijk))))
+    ijk = transform_points(np.linalg.inv(labels.ijk_to_ras), transform_points(volume.ijk_to_ras, corners))
     low = np.minimum(np.ceil(ijk.min(axis=0) - _GRID_SLACK), 0).astype(int)
     high = np.maximum(np.floor(ijk.max(axis=0) + _GRID_SLACK), np.array(labels.labels.shape[::-1]) - 1).astype(int)
     image = slicer.vtkOrientedImageData()

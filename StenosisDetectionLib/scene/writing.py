@@ -14,8 +14,7 @@ from ..errors import StenosisDetectionError
 from ..progress import MainThread, StageReport, here, no_report, part_of
 from ..study import StudyResult
 from .application import create_scene
-from .nodes import ResultNodes, build_scene
-from .record import StudyRecorder
+from .nodes import ResultNodes, build_scene, prepare
 from .views import show_in_views
 
 SCENE_FILE, SEGMENTATION_FILE, CENTERLINE_DIRECTORY = "scene.mrb", "segmentation.seg.nrrd", "centerlines"
@@ -31,14 +30,14 @@ class _StudyScene:
 
     def __init__(self, study: StudyResult) -> None:
         self._study = study
-        self._record = StudyRecorder().text_of(study)  # touches no MRML
+        self._prepared = prepare(study)
         self._scene: Any = None
         self._nodes: ResultNodes | None = None
 
     def build(self) -> list[str]:
         """Make the scene and return the names of its vessels."""
         self._scene = create_scene()
-        self._nodes = build_scene(self._study, self._scene, record=self._record)
+        self._nodes = build_scene(self._study, self._scene, prepared=self._prepared)
         show_in_views(self._scene, self._study, self._nodes)
         # The bundle is compressed as a whole, where that needs no MRML.
         self._nodes.volume.AddDefaultStorageNode()
