@@ -18,6 +18,7 @@ from .geometry import transform_points
 from .labels import label_study, relabeled
 from .progress import no_report, part_of
 from .stenosis import assess_patient, find_lesions, fit_references, research_findings, smallest_graded_mm
+from .stenosis.cutoff import flag_abrupt_ends
 from .stenosis.plaque import believed_features
 from .stenosis.stretch import segment_at
 from .study import (
@@ -239,6 +240,7 @@ def _with_paths(
     ):
         profiles[profile.vessel] = profile
     ordered = tuple(profiles[v.name] for v in tree.vessels)
+    tree = flag_abrupt_ends(tree, ordered, study.segmentation, sampler)
     references = {r.vessel: r for r in study.references}
     for reference in fit_references(tree, ordered, again):
         references[reference.vessel] = reference

@@ -32,6 +32,7 @@ from .progress import ProgressCallback, StageReport, stage_report
 from .reading import check_contrast, check_volume
 from .segmentation import Aorta, find_aorta, segment, segmentation_from_labels
 from .stenosis import assess_patient, find_lesions, fit_references, research_findings
+from .stenosis.cutoff import flag_abrupt_ends
 from .stenosis.plaque import believed_features, voltage_warnings
 from .study import CTVolume, LabelMap, Quality, StudyResult
 from .version import __version__
@@ -110,6 +111,7 @@ def analyze(
         if segmentation is not None:
             contrast_warnings = check_contrast(blood_hu)
         profiles = measure_lumen(volume, tree, blood_hu, noise_hu, point_spread, sampler, report, None, lumen)
+        tree = flag_abrupt_ends(tree, profiles, lumen, sampler)
         seen = segment_quality(volume, tree, profiles, point_spread.sigma_mm, noise_hu)
     with stage("stenosis") as report:
         smallest = options.minimum_reference_diameter_mm

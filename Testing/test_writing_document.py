@@ -27,6 +27,7 @@ VESSEL_KEYS = [
     "maximum_diameter_mm",
     "reference_diameter_mm",
     "quality",
+    "flags",
 ]
 LESION_KEYS = [
     "id",

@@ -128,6 +128,7 @@ def _vessel(study: StudyResult, vessel: Vessel, profile: LumenProfile, reference
         "maximum_diameter_mm": _list(profile.maximum_diameter_mm, 3),
         "reference_diameter_mm": _list(reference.diameter_mm, 3),
         "quality": list(profile.quality),
+        "flags": list(vessel.flags),
     }
 
 

@@ -63,6 +63,8 @@ FLAGS = {
     "bridged": "a gap without visible lumen was bridged: an occlusion or an artefact is possible",
     "loop_cut": "the lumen closes a loop here, or touches another vessel: the loop was cut",
     "leaves_field_of_view": "the vessel leaves the image: what follows was not imaged",
+    "abrupt_end": "ends abruptly although it is wide: a possible occlusion without refill behind it, or lumen that was "
+    "not found; read the image at its end, nothing was graded there",
     "left_not_imaged": "the left coronary artery lies outside of the image: it was not imaged",
     "right_not_imaged": "the right coronary artery lies outside of the image: it was not imaged",
     "one_sinus": "both coronary arteries begin in one sinus of the aorta, which is an anomaly",
