@@ -19,6 +19,7 @@ from .labels import label_study, relabeled
 from .progress import no_report, part_of
 from .stenosis import assess_patient, find_lesions, fit_references, research_findings, smallest_graded_mm
 from .stenosis.cutoff import flag_abrupt_ends
+from .stenosis.napkin_ring import with_napkin_rings
 from .stenosis.plaque import believed_features
 from .stenosis.stretch import segment_at
 from .study import (
@@ -34,7 +35,7 @@ from .study import (
 )
 
 if TYPE_CHECKING:
-    from .lumen import PointSpread
+    from .lumen import PointSpread, VolumeSampler
     from .progress import StageReport
 
 TYPICAL_BLOOD_HU, TYPICAL_NOISE_HU = 400.0, 30.0
@@ -245,7 +246,7 @@ def _with_paths(
     for reference in fit_references(tree, ordered, again):
         references[reference.vessel] = reference
     fitted = tuple(references[v.name] for v in tree.vessels)
-    lesions = _merged_lesions(study, tree, ordered, fitted, again)
+    lesions = _merged_lesions(study, tree, ordered, fitted, again, sampler)
     if relabel_all:
         labels = None
     else:
@@ -270,10 +271,11 @@ def _merged_lesions(
     profiles: tuple[LumenProfile, ...],
     references: tuple[ReferenceProfile, ...],
     again: frozenset[str],
+    sampler: VolumeSampler,
 ) -> tuple[Lesion, ...]:
     """Return the lesions in the order of the tree: old ones with their ids, new ones with ids not used before."""
     found = find_lesions(tree, profiles, references, smallest_graded_mm(study))
-    found = believed_features(found, study.volume.acquisition)
+    found = believed_features(with_napkin_rings(found, tree, profiles, sampler), study.volume.acquisition)
     taken = [int(lesion.id[1:]) for lesion in study.lesions if lesion.id[1:].isdigit()]
     number = max(taken, default=0)
     merged: list[Lesion] = []

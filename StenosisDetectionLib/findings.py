@@ -35,7 +35,8 @@ class Lesion:
     eccentricity : smallest over largest diameter at the throat.
     remodeling_index : outer diameter at the throat over that of the healthy vessel beside the lesion; None where the
         outer wall does not show.
-    features : candidates of high-risk plaque features (low_attenuation, positive_remodeling, spotty_calcification).
+    features : candidates of high-risk plaque features (low_attenuation, positive_remodeling, spotty_calcification,
+        napkin_ring).
     """
 
     id: str

@@ -33,6 +33,7 @@ from .reading import check_contrast, check_volume
 from .segmentation import Aorta, find_aorta, segment, segmentation_from_labels
 from .stenosis import assess_patient, find_lesions, fit_references, research_findings
 from .stenosis.cutoff import flag_abrupt_ends
+from .stenosis.napkin_ring import with_napkin_rings
 from .stenosis.plaque import believed_features, voltage_warnings
 from .study import CTVolume, LabelMap, Quality, StudyResult
 from .version import __version__
@@ -116,7 +117,8 @@ def analyze(
     with stage("stenosis") as report:
         smallest = options.minimum_reference_diameter_mm
         references = fit_references(tree, profiles)
-        lesions = believed_features(find_lesions(tree, profiles, references, smallest), volume.acquisition)
+        found = with_napkin_rings(find_lesions(tree, profiles, references, smallest), tree, profiles, sampler)
+        lesions = believed_features(found, volume.acquisition)
         patient, gaps = assess_patient(tree, profiles, references, lesions, smallest)
         research = research_findings(options.research, volume, tree, profiles, lesions)
         labels = label_study(volume, lumen, tree, profiles, sampler, blood_hu, noise_hu, report)

@@ -1,7 +1,7 @@
 """A reader's changes of one lesion, computed from the profiles that were already measured.
 
-In: a `StudyResult` and distances along the vessel in mm. Out: a `Lesion`; nothing of the study changes, and no voxel is
-read, so that markers can be dragged. The new lesion carries the flag `edited` or `added`.
+In: a `StudyResult` and distances along the vessel in mm. Out: a `Lesion`; nothing of the study changes, and only the
+voxels around the lesion are read, so that markers can be dragged. The new lesion carries the flag `edited` or `added`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
+from ..lumen import VolumeSampler
 from .local_reference import marked_reference
 from .measurement import measure_lesion
+from .napkin_ring import with_napkin_rings
 from .plaque import believed_features
 from .reference import branching_mask
 from .stretch import Stretch
@@ -119,7 +121,8 @@ def _measured(
         raise InputError(f"{vessel_name} has no healthy diameter: set the two reference markers")
     branching = branching_mask(study.tree, vessel)
     lesion = measure_lesion(name, vessel, profile, reference, branching, Stretch(first, throat, last), marked)
-    (lesion,) = believed_features((lesion,), study.volume.acquisition)
+    seen = with_napkin_rings((lesion,), study.tree, study.profiles, VolumeSampler(study.volume, "cpu"))
+    (lesion,) = believed_features(seen, study.volume.acquisition)
     return replace(lesion, flags=(*lesion.flags, flag))
 
 

@@ -34,6 +34,9 @@ SPOTTY_MM = 3.0
 FEATURE_CONTRAST_TO_NOISE = 10.0
 """Low attenuation is believed from this contrast-to-noise ratio on."""
 
+BY_ATTENUATION = ("low_attenuation", "napkin_ring")
+"""Features that the attenuation of plaque tells."""
+
 FEATURE_KVP = (100.0, 120.0)
 """Tube voltages at which attenuation tells low-attenuation plaque."""
 
@@ -133,7 +136,7 @@ def voltage_warnings(acquisition: Mapping[str, object]) -> tuple[str, ...]:
     low, high = FEATURE_KVP
     return (
         f"at {float(kvp):.0f} kV the attenuation of plaque differs from that at {low:.0f} to {high:.0f} kV: its "
-        "classes are uncertain, and low-attenuation plaque is not named",
+        "classes are uncertain, and neither low-attenuation plaque nor a napkin ring is named",
     )
 
 
@@ -142,6 +145,6 @@ def believed_features(lesions: tuple[Lesion, ...], acquisition: Mapping[str, obj
     if not voltage_warnings(acquisition):
         return lesions
     return tuple(
-        replace(lesion, features=tuple(word for word in lesion.features if word != "low_attenuation"))
+        replace(lesion, features=tuple(word for word in lesion.features if word not in BY_ATTENUATION))
         for lesion in lesions
     )

@@ -92,6 +92,7 @@ FEATURES = {
     "low_attenuation": "low-attenuation plaque",
     "positive_remodeling": "positive remodeling",
     "spotty_calcification": "spotty calcification",
+    "napkin_ring": "napkin-ring sign",
 }
 """The candidates of high-risk plaque features in words."""
 
