@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAPKIN_RING = "napkin_ring"
 
 DIP_HU = 15.0
-"""The rim is brighter than the core by this much on every ray and section of the smallest sign. In plaques without a rim
+"""The rim is brighter than the core by this much on every ray and section of the smallest sign. In plaques without one
 noise of up to 35 HU reaches 8 there."""
 
 CORE_BELOW_HU, RIM_BELOW_HU = 70.0, 150.0
