@@ -29,7 +29,7 @@ from .lumen import (
 )
 from .options import AnalysisOptions
 from .progress import ProgressCallback, StageReport, stage_report
-from .reading import check_contrast, check_volume
+from .reading import check_contrast, check_given_lumen, check_volume
 from .segmentation import Aorta, find_aorta, segment, segmentation_from_labels
 from .stenosis import assess_patient, find_lesions, fit_references, research_findings
 from .stenosis.cutoff import flag_abrupt_ends
@@ -110,7 +110,7 @@ def analyze(
         point_spread = estimate_point_spread(volume, aorta.mask, aorta.ijk_to_ras, aorta.attenuation_hu, sampler)
         blood_hu, blood_warnings = _blood_attenuation(aorta, coronary_attenuation(tree, sampler))
         if segmentation is not None:
-            contrast_warnings = check_contrast(blood_hu)
+            contrast_warnings = check_given_lumen(blood_hu, aorta.attenuation_hu if aorta.found else None)
         profiles = measure_lumen(volume, tree, blood_hu, noise_hu, point_spread, sampler, report, None, lumen)
         tree = flag_abrupt_ends(tree, profiles, lumen, sampler)
         seen = segment_quality(volume, tree, profiles, point_spread.sigma_mm, noise_hu)

@@ -12,7 +12,7 @@ from dicom_writer import PATIENT_WORDS, write_series
 
 from StenosisDetectionLib.errors import Cancelled, InputError
 from StenosisDetectionLib.geometry import affine, transform_points
-from StenosisDetectionLib.reading import check_contrast, check_volume, read_volume
+from StenosisDetectionLib.reading import check_contrast, check_given_lumen, check_volume, read_volume
 from StenosisDetectionLib.study import CTVolume
 
 IMAGE_NAMES = (
@@ -216,6 +216,15 @@ def test_contrast_limits() -> None:
     assert len(check_contrast(150.0)) == 1
     assert "200 HU" in check_contrast(200.0)[0]
     assert check_contrast(250.0) == ()
+
+
+def test_a_lumen_that_lies_beside_the_vessels_is_not_called_a_scan_without_contrast() -> None:
+    with pytest.raises(InputError, match="vessels of the segmentation have -83 HU where the aorta has 400 HU"):
+        check_given_lumen(-83.0, 400.0)
+    for aorta_hu in (None, 60.0, float("nan")):
+        with pytest.raises(InputError, match="no arterial contrast"):
+            check_given_lumen(60.0, aorta_hu)
+    assert check_given_lumen(350.0, 60.0) == check_given_lumen(350.0, None) == ()
 
 
 def test_real_cardiac_ct(real_data: Path) -> None:

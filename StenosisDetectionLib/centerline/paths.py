@@ -9,7 +9,7 @@ alone, so that the time grows with the vessels and not with the box around them:
 voxels of lumen, 0.04 s of processor time with path lengths and predecessors, against 0.3 s for fast marching with
 scikit-fmm and 1.5 s for `MCP_Geometric` of scikit-image, which work on the box of 24 million voxels, and 2.0 s for
 sweeps with torch on the same graph. That fast marching measures lengths more evenly does not matter: the paths are
-centered and smoothed afterward. `Testing/benchmark_centerline.py --rows paths` compares them again.
+centered and smoothed afterward. `Testing/benchmark_skeletons.py --rows paths` compares them again.
 """
 
 from collections.abc import Set

@@ -59,6 +59,21 @@ def check_contrast(aorta_hu: float) -> tuple[str, ...]:
     return ()
 
 
+def check_given_lumen(vessels_hu: float, aorta_hu: float | None) -> tuple[str, ...]:
+    """Return warnings about the attenuation of the blood in a lumen that was given, beside that of the aorta if found.
+
+    Raises
+    ------
+    InputError : the aorta is enhanced and the vessels are not, or there is no contrast at all.
+    """
+    if aorta_hu is not None and aorta_hu >= REFUSED_AORTA_HU > vessels_hu:
+        raise InputError(
+            f"the vessels of the segmentation have {vessels_hu:.0f} HU where the aorta has {aorta_hu:.0f} HU: choose "
+            "the segmentation that belongs to this scan"
+        )
+    return check_contrast(vessels_hu)
+
+
 def check_volume(volume: CTVolume, widest_mm: float = REFUSED_SLICE_SPACING_MM) -> CTVolume:
     """Return the volume with warnings added and values below `AIR_HU` set to it, or refuse it.
 
