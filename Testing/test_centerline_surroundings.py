@@ -226,9 +226,52 @@ def test_a_circumflex_artery_ends_where_it_turns_at_the_crux_not_where_its_poste
     assert end_at_crux([lcx, short, plb])[0] == [lcx, short, plb]
 
 
+def test_a_circumflex_artery_that_alone_comes_to_the_crux_gives_the_descending_artery_at_its_turn():
+    corners = [(-20, -10, 0), (-60, -40, -30), (-30, -55, -60), (-10, -48, -66), (-35, -15, -90)]
+    lcx = vessel_of("LCX", "LM", 10.0, corners)
+    turn = int(np.argmin(np.linalg.norm(lcx.points_ras - np.array(corners[3]), axis=1)))
+    rca = vessel_of("RCA", "", 0.0, [(8, 10, 0), (25, 28, -10), (36, 30, -35)])
+    rca = replace(rca, parent=None, parent_distance_mm=None)
+    marginal = vessel_of("OM1", "LCX", 40.0, [(-52, -34, -24), (-70, -20, -50)])
+    posterior = vessel_of("OM2", "LCX", lcx.distance_mm[turn] - 20.0, [(-28, -54, -61), (-55, -35, -80)])
+    twig = vessel_of("OM2a", "OM2", 10.0, [(-40, -45, -70), (-40, -30, -80)])
+    septal = vessel_of("LCXa", "LCX", lcx.distance_mm[turn] + 15.0, [(-20, -35, -75), (-15, -20, -75)])
+    found, flags = end_at_crux([lcx, rca, marginal, posterior, twig, septal])
+    assert flags == () and {v.name: v.parent for v in found} == {
+        "LCX": "LM", "PDA": "LCX", "RCA": None, "OM1": "LCX", "PLB": "LCX", "PLBa": "PLB", "LCXa": "PDA",
+    }  # fmt: skip
+    by_name = {v.name: v for v in found}
+    np.testing.assert_allclose(by_name["PDA"].points_ras[0], corners[3], atol=0.3)
+    assert by_name["LCXa"].parent_distance_mm == pytest.approx(15.0)
+    # An artery that ends on the side wall, and one beside a right artery at the crux, keep all of their length.
+    short = vessel_of("LCX", "LM", 10.0, corners[:3])
+    assert end_at_crux([short, rca, marginal])[0] == [short, rca, marginal]
+    whole = vessel_of("RCA", "", 0.0, [tuple(p) for p in HEART["RCA"].control])
+    assert "PDA" not in {v.name for v in end_at_crux([lcx, replace(whole, parent=None)])[0]}
+
+
 def test_dominance_is_inferred_where_the_right_artery_only_reaches_the_crux():
     tree = extract_tree(coarse([HEART[n] for n in ("LM", "LAD", "LCX", "RCA")]))
     assert tree.dominance == "right" and "dominance_inferred" in tree.flags
+
+
+def test_a_circumflex_artery_from_the_right_sinus_is_found_behind_the_aorta():
+    left = Tube(((-12, 4, 0), (-24, 6, -2), (-38, 25, -10), (-50, 45, -40), (-58, 55, -75), (-55, 50, -95)), 1.9, 0.9)
+    behind = ((11, 7, 0), (17, 4, 0), (21, -5, 0), (21, -16, -1), (12, -25, -2), (-6, -27, -4), (-46, -34, -20))
+    lcx = Tube((*behind, (-48, -48, -45)), 1.7, 1.0)
+    tree = extract_tree(coarse([left, lcx] + [HEART[n] for n in ("D1", "RCA", "PDA", "PLB")]))
+    assert {v.name: v.parent for v in tree.vessels if v.name in MAIN} == {"LAD": None, "LCX": None, "RCA": None}
+    assert tree.vessel("LCX").length_mm > 90 and "branch" not in "".join(v.name for v in tree.vessels)
+
+
+def test_a_marginal_branch_is_no_lad_where_lad_and_circumflex_artery_have_ostia_of_their_own():
+    marginal = Tube(((-30, -8, -4), (-52, 0, -22), (-66, 12, -50), (-62, 18, -75)), 1.1, 0.8)
+    tubes = [SEPARATE_LAD, SEPARATE_LCX, marginal] + [HEART[n] for n in ("D1", "RCA", "PDA", "PLB")]
+    tree = extract_tree(coarse(tubes))
+    assert {"no_left_main", "separate_left_ostia"} <= set(tree.flags)
+    assert {v.name: v.parent for v in tree.vessels} == {
+        "LAD": None, "LCX": None, "RCA": None, "D1": "LAD", "OM1": "LCX", "PDA": "RCA", "PLB": "RCA",
+    }  # fmt: skip
 
 
 def test_dominance_that_is_inferred_stays_when_a_branch_is_renamed():

@@ -30,6 +30,14 @@ class Habit:
 BRANCH_HABIT = Habit(1.0, 0.8, 1.0, 0.0)
 """How a side branch chooses its way."""
 
+SHORTEST_BRANCH_MM = 10.0
+THINNEST_BRANCH_MM = 0.47
+"""Side branches that stick out less, or whose radius is less, both over all and over their first 10 mm, are left out.
+
+Among branches of synthetic hearts on voxels of 0.4 x 0.4 x 0.5 mm, this parts those that begin 1.2 mm wide or wider
+from smaller ones.
+"""
+
 
 @dataclass(eq=False)
 class Course:
@@ -160,3 +168,9 @@ class SectionTree:
     def _distances(self, nodes: np.ndarray) -> np.ndarray:
         """Return the distance of each voxel of a path from its first."""
         return arc_length(self.ras[nodes])
+
+
+def is_branch(tree: SectionTree, index: int) -> bool:
+    """Return whether a side branch is long and thick enough to be kept."""
+    length, radius = tree.outer_part(tree.follow(index, BRANCH_HABIT))
+    return length >= SHORTEST_BRANCH_MM and radius >= THINNEST_BRANCH_MM

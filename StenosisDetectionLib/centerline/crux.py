@@ -6,12 +6,13 @@ from the apex. A circumflex artery that gives the posterior descending artery co
 its turn is where it stops leading to the right; a posterolateral branch may leave it long before. Lengths in mm, RAS.
 """
 
+import re
 from dataclasses import replace
 
 import numpy as np
 
 from ..study import CENTERLINE_SPACING_MM, Vessel
-from .naming import ACUTE_MARGIN_DIRECTION, APEXWARD, CRUX_LEFT_OF_MARGIN_MM
+from .naming import ACUTE_MARGIN_DIRECTION, APEXWARD, CRUX_BELOW_MM, CRUX_LEFT_OF_MARGIN_MM, CRUX_RIGHT_MM
 
 FORK_TO_CRUX_MM = 5.0
 """A circumflex artery that turns this far or less behind its last fork ends at the fork."""
@@ -21,6 +22,9 @@ SHORTEST_DESCENDING_MM = 20.0
 
 OBTUSE_MARGIN = 0.5
 """The obtuse margin lies about half the way around the groove from the left main coronary artery to the crux."""
+
+POSTERIOR_PART = 0.6
+"""What leaves a circumflex artery that reaches the crux past this part of its way there is a posterolateral branch."""
 
 _IN_GROOVE_MM = 40.0  # a circumflex artery follows the groove this far at least
 
@@ -34,6 +38,8 @@ def end_at_crux(vessels: list[Vessel]) -> tuple[list[Vessel], tuple[str, ...]]:
     by_name = {v.name: v for v in vessels}
     vessels = _with_turn_of_circumflex(vessels, by_name.get("LCX"), by_name.get("PDA"))
     vessels, flags = _with_turn_of_right(vessels, by_name.get("RCA"))
+    if not flags:
+        vessels = _with_left_descending(vessels)
     turned = _with_posterolateral(vessels)
     return (vessels, flags) if turned is None else (turned, (*flags, "balanced_inferred"))
 
@@ -54,6 +60,43 @@ def _with_turn_of_right(vessels: list[Vessel], right: Vessel | None) -> tuple[li
     if rest < SHORTEST_DESCENDING_MM or toward_apex[-1] - toward_apex[turn] < SHORTEST_DESCENDING_MM:
         return vessels, ("dominance_inferred",)
     return _parted(vessels, right, turn, "PDA"), ()
+
+
+def _with_left_descending(vessels: list[Vessel]) -> list[Vessel]:
+    """Return the vessels with the PDA parted from a circumflex artery that comes to the crux, where nothing else does.
+
+    Without a fork there, its turn is again where it stops leading to the right. The last branch before it that leaves
+    behind the obtuse margin is a posterolateral one.
+    """
+    circumflex = next((v for v in vessels if v.name == "LCX"), None)
+    if circumflex is None or any(v.name.rstrip("0123456789") == "PDA" for v in vessels):
+        return vessels
+    points = circumflex.points_ras
+    leftmost = int(np.argmin(points[:, 0]))
+    turn = leftmost + int(np.argmax(points[leftmost:, 0]))
+    right, _, above = points[turn] - points[0]
+    rise = float((points[-1] - points[turn]) @ np.array(APEXWARD))
+    rest = (len(points) - 1 - turn) * CENTERLINE_SPACING_MM
+    if right < CRUX_RIGHT_MM or above > -CRUX_BELOW_MM or min(rest, rise) < SHORTEST_DESCENDING_MM:
+        return vessels
+    behind = [
+        v
+        for v in vessels
+        if v.parent == "LCX"
+        and v.parent_distance_mm is not None
+        and POSTERIOR_PART * circumflex.distance_mm[turn] < v.parent_distance_mm <= circumflex.distance_mm[turn]
+    ]
+    if behind and not any(v.name == "PLB" for v in vessels):
+        old = max(behind, key=lambda v: v.parent_distance_mm or 0.0).name
+        vessels = [v if v is circumflex else _called(v, old, "PLB") for v in vessels]
+    return _parted(vessels, circumflex, turn, "PDA")
+
+
+def _called(vessel: Vessel, old: str, new: str) -> Vessel:
+    """Return a vessel with a new name if it has the old one, or is called after the one that has."""
+    name = re.sub(rf"^{old}(?![0-9])", new, vessel.name)
+    parent = None if vessel.parent is None else re.sub(rf"^{old}(?![0-9])", new, vessel.parent)
+    return replace(vessel, name=name, parent=parent)
 
 
 def _with_posterolateral(vessels: list[Vessel]) -> list[Vessel] | None:

@@ -13,38 +13,27 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..anatomy import branch_name
-from ..geometry import arc_length
-from .courses import BRANCH_HABIT, Course, Habit, SectionTree
+from .courses import BRANCH_HABIT, SHORTEST_BRANCH_MM, Course, Habit, SectionTree, is_branch
+from .division import (
+    LAD_HABIT,
+    LCX_HABIT,
+    LEAST_CONTRAST,
+    MAJOR_BRANCH_MM,
+    SIDEWAYS,
+    by_position,
+    divide,
+    has_own_ostia,
+)
 from .veins import is_vein
-
-MAJOR_BRANCH_MM = 20.0
-"""A fork ends the left main when two daughters reach at least this far."""
-
-TRIFURCATION_MM = 4.0
-"""Forks this close together count as one."""
-
-SHORTEST_BRANCH_MM = 10.0
-THINNEST_BRANCH_MM = 0.47
-"""Side branches that stick out less, or whose radius is less, both over all and over their first 10 mm, are left out.
-
-Among branches of synthetic hearts on voxels of 0.4 x 0.4 x 0.5 mm, this parts those that begin 1.2 mm wide or wider
-from smaller ones.
-"""
 
 LONGEST_SEPTAL_MM = 45.0
 
-LEAST_CONTRAST = 0.3
-"""Least difference between the anterior directions of LAD and LCX."""
-
-SIDEWAYS = 0.1
-"""Directions less anterior or posterior than this, or twice this, are sideways: those of diagonals and marginals."""
-
-LONGEST_LEFT_MAIN_MM = 25.0
 LONGEST_COMMON_STEM_MM = 20.0
 
-LAD_HABIT = Habit(1.0, 0.8, 1.0, 0.5, (-0.51, 0.61, -0.61))
-LCX_HABIT = Habit(0.7, 0.8, 0.5, 1.0, (0.34, -0.85, -0.42))
 RCA_HABIT = Habit(0.7, 0.8, 1.0, 0.8, (0.0, -0.8, -0.6))
+
+BEHIND_AORTA = -0.6
+"""What leads backward this much, beside another tree that leads right, goes behind the aorta to the left."""
 
 ACUTE_MARGIN_DIRECTION = (0.64, 0.24, -0.73)
 """The acute margin is the point of the right coronary artery farthest to the right, below and a little to the front."""
@@ -78,7 +67,7 @@ def name_courses(tree: SectionTree) -> Naming:
     for root in roots:
         branch = _right_of_common_stem(tree, root)
         if branch is None:
-            (right if tree.direction(root, 5.0, 60.0)[0] > 0 else left).append(root)
+            (right if _leads_right(tree, root, roots) else left).append(root)
             continue
         naming.flags.append("common_ostium")
         right.append([branch])
@@ -96,6 +85,13 @@ def name_courses(tree: SectionTree) -> Naming:
     _name_side_branches(tree, naming, roles)
     naming.courses = _renamed_duplicates(naming.courses)
     return naming
+
+
+def _leads_right(tree: SectionTree, root: list[int], roots: list[list[int]]) -> bool:
+    """Return whether a tree is a right one; a circumflex artery from the right sinus leads behind the aorta first."""
+    leads = {r[0]: tree.direction(r, 5.0, 60.0) for r in roots}
+    rightward = [first for first, direction in leads.items() if direction[0] > 0 and direction[1] >= BEHIND_AORTA]
+    return root[0] in rightward or (bool(leads[root[0]][0] > 0) and not rightward)
 
 
 def _right_of_common_stem(tree: SectionTree, root: list[int]) -> int | None:
@@ -143,8 +139,8 @@ def _name_left(
         naming.flags.append("left_not_found")
         return []
     for root in roots:
-        divided = _divide(tree, root)
-        if divided is not None and not _has_own_ostia(tree, divided[1], [r for r in roots if r is not root]):
+        divided = divide(tree, root)
+        if divided is not None and not has_own_ostia(tree, root, divided[1], [r for r in roots if r is not root]):
             _name_divided_left(tree, *divided, naming, roles, crux_free)
             return [r for r in roots if r is not root]
     naming.flags.append("no_left_main")
@@ -164,77 +160,6 @@ def _name_left(
     return [r for r in roots if all(r is not p for p in pair)]
 
 
-def _is_major(tree: SectionTree, index: int) -> bool:
-    """Whether a branch is long enough, and thicker than a twig, to be one that the left main divides into."""
-    return tree.longest[index] >= MAJOR_BRANCH_MM and _is_branch(tree, index)
-
-
-def _divide(tree: SectionTree, root: list[int]) -> tuple[list[int], list[list[int]]] | None:
-    """Return the stem and the major daughters of a left tree, None when it does not divide into LAD and LCX.
-
-    Each daughter is the list of sections from the end of the stem to its own first one.
-    """
-    stem: list[int] = []
-    while True:
-        children = tree.sections[stem[-1]].children if stem else root
-        major = [c for c in children if _is_major(tree, c)]
-        if len(major) >= 2:
-            break
-        if not major:
-            return None
-        stem.append(major[0])
-    daughters: list[list[int]] = []
-    for child in major:
-        further = [c for c in tree.sections[child].children if _is_major(tree, c)]
-        close = tree.length(child) <= TRIFURCATION_MM and len(further) >= 2
-        daughters += [[child, c] for c in further] if close else [[child]]
-    front, back = _front_and_back(tree, daughters)
-    # A long stem is rather an LAD that gives its first diagonal branch than a left main.
-    long = sum(tree.length(s) for s in stem) > LONGEST_LEFT_MAIN_MM
-    plausible = front >= SIDEWAYS and back <= (-2 * SIDEWAYS if long else SIDEWAYS)
-    return (stem, daughters) if plausible and front - back >= LEAST_CONTRAST else None
-
-
-def _has_own_ostia(tree: SectionTree, daughters: list[list[int]], others: list[list[int]]) -> bool:
-    """Whether another tree holds the real LAD or LCX: it leads farther forward or backward than all daughters do."""
-    front, back = _front_and_back(tree, daughters)
-    for other in others:
-        stack, found = list(other), []
-        while stack:
-            section = stack.pop()
-            if tree.longest[section] >= MAJOR_BRANCH_MM:
-                found.append(float(tree.direction([section], 5.0, 60.0)[1]))
-                stack += tree.sections[section].children
-        if found and (
-            (back > -2 * SIDEWAYS and min(found) < back - LEAST_CONTRAST)
-            or (front < 2 * SIDEWAYS and max(found) > front + LEAST_CONTRAST)
-        ):
-            return True
-    return False
-
-
-def _anterior(tree: SectionTree, daughter: list[int], habit: Habit) -> float:
-    """Return how far anterior a daughter of the left main leads, -1 to 1, where it goes the way of a vessel."""
-    nodes = tree.nodes(tree.follow(daughter[-1], habit))
-    along = arc_length(tree.ras[nodes])
-    part = (along >= min(5.0, 0.5 * along[-1])) & (along <= 60.0)
-    steps = tree.ras[nodes[part]] - tree.ras[nodes[0]]
-    return float((steps[:, 1] / np.maximum(np.linalg.norm(steps, axis=1), 1e-6)).mean())
-
-
-def _front_and_back(tree: SectionTree, daughters: list[list[int]]) -> tuple[float, float]:
-    """Return how far anterior the foremost daughter leads as an LAD, and the hindmost of the others as an LCX."""
-    ordered = _by_position(tree, daughters)
-    return _anterior(tree, ordered[0], LAD_HABIT), _anterior(tree, ordered[-1], LCX_HABIT)
-
-
-def _by_position(tree: SectionTree, daughters: list[list[int]]) -> list[list[int]]:
-    """Return the daughters of the left main from the LAD to the LCX."""
-    front = max(daughters, key=lambda d: _anterior(tree, d, LAD_HABIT))
-    others = [d for d in daughters if d is not front]
-    return [front, *sorted(others, key=lambda d: -_anterior(tree, d, LCX_HABIT))]
-
-
 def _name_divided_left(
     tree: SectionTree,
     stem: list[int],
@@ -244,7 +169,7 @@ def _name_divided_left(
     crux_free: bool,
 ) -> None:
     """Name a left tree by its stem and major daughters: foremost the LAD, hindmost the LCX, between them the ramus."""
-    daughters = _by_position(tree, daughters)
+    daughters = by_position(tree, daughters)
     front, back = daughters[0], daughters[-1]
     while len(front) > 1 and len(back) > 1 and front[0] == back[0]:
         stem, front, back = [*stem, front[0]], front[1:], back[1:]
@@ -307,8 +232,8 @@ def _cut_at_crux(
     fork: tuple[int, int] | None = None
     for position in range(len(course) - 2, -1, -1):
         continuation = course[position + 1]
-        sides = [c for c in tree.sections[course[position]].children if c != continuation and _is_branch(tree, c)]
-        if not sides or not _is_branch(tree, continuation) or not near_crux(position):
+        sides = [c for c in tree.sections[course[position]].children if c != continuation and is_branch(tree, c)]
+        if not sides or not is_branch(tree, continuation) or not near_crux(position):
             continue
         side = max(sides, key=descending)
         if descending(side) > descending(continuation):
@@ -319,7 +244,7 @@ def _cut_at_crux(
         return course
     position, chosen = fork
     for child in tree.sections[course[position]].children:
-        if child == course[position + 1] or _is_branch(tree, child):
+        if child == course[position + 1] or is_branch(tree, child):
             roles[child] = "PDA" if child == chosen else "PLB"
     return course[: position + 1]
 
@@ -327,12 +252,6 @@ def _cut_at_crux(
 def _direction(tree: SectionTree, index: int) -> np.ndarray:
     """Return where a branch at the crux leads."""
     return tree.direction([index], 5.0, 35.0)
-
-
-def _is_branch(tree: SectionTree, index: int) -> bool:
-    """Whether a side branch is long and thick enough to be kept."""
-    length, radius = tree.outer_part(tree.follow(index, BRANCH_HABIT))
-    return length >= SHORTEST_BRANCH_MM and radius >= THINNEST_BRANCH_MM
 
 
 def _name_side_branches(tree: SectionTree, naming: Naming, roles: dict[int, str]) -> None:
@@ -344,7 +263,7 @@ def _name_side_branches(tree: SectionTree, naming: Naming, roles: dict[int, str]
         for parent in generation:
             for section in parent.sections:
                 for child in tree.sections[section].children:
-                    if child in used or not (child in roles or _is_branch(tree, child)):
+                    if child in used or not (child in roles or is_branch(tree, child)):
                         continue
                     if child not in roles and is_vein(tree, parent, section, child):
                         naming.flags.append("touching_vein")
