@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_stenosis import bump, study
 
 from StenosisDetectionLib.geometry import affine
 from StenosisDetectionLib.lumen import PointSpread, VolumeSampler, measure_lumen
@@ -12,6 +13,9 @@ from StenosisDetectionLib.lumen.sections import sections_of
 from StenosisDetectionLib.phantom.noise import correlated_noise
 from StenosisDetectionLib.phantom.render import Painted, render
 from StenosisDetectionLib.phantom.solids import Tube
+from StenosisDetectionLib.stenosis import fit_references
+from StenosisDetectionLib.stenosis.measurement import measure_lesion
+from StenosisDetectionLib.stenosis.stretch import Stretch
 from StenosisDetectionLib.study import CTVolume, LumenProfile, LumenSegmentation, ModelInfo, Vessel, VesselTree
 
 SPACING, SIGMA, NOISE_HU = (0.4, 0.4, 0.5), (0.35, 0.35, 0.45), 25.0
@@ -134,3 +138,16 @@ def test_the_lumen_of_another_vessel_is_left_out(scene: Scene) -> None:
     fit = (diameter, error, misfit, sections.centers[own], clear)
     found = segmented_lumen(replace(segmentation, lumen=both), sections, own, *fit)
     assert found.diameter_mm == pytest.approx(DIAMETER_MM, abs=0.25)
+
+
+def test_a_throat_that_a_reader_puts_where_the_segmentation_measured_says_so() -> None:
+    along = np.arange(0.0, 80.0 + 1e-9, 0.25)
+    tree, (profile,) = study(3.2 * bump(along, 40.0, 12.0, 60.0))
+    (vessel,) = tree.vessels
+    (reference,) = fit_references(tree, (profile,))
+    stretch, nowhere = Stretch(140, 160, 180), np.zeros(len(along), dtype=bool)
+    words = np.array(profile.quality, dtype=object)
+    words[160] = "segmentation"
+    for quality, flagged in ((profile.quality, False), (tuple(words), True)):
+        lesion = measure_lesion("A1", vessel, replace(profile, quality=quality), reference, nowhere, stretch)
+        assert ("from_segmentation" in lesion.flags) == flagged
