@@ -248,9 +248,23 @@ def test_no_way_leads_through_a_chamber_or_a_vein():
     assert not select(rest, AORTA, intensity=(AORTA | chamber | rest).astype(np.float32)).lumen.any()
     between = tube(SHAPE, [(15.0, 15.0, 8.0), (15.0, 15.0, 31.0)], 1.5)
     vein = np.where(between & ~rest, 0.9, 0.0)
-    blood = (AORTA | between | rest).astype(np.float32)
+    blood = (AORTA | rest).astype(np.float32)
+    blood[between & ~rest] = 0.8
     assert not select(rest, AORTA, vein=vein, intensity=blood).lumen.any()
     assert select(rest, AORTA, vein=0.0 * vein, intensity=blood).lumen[rest].mean() > 0.95
+
+
+def test_what_is_as_bright_as_the_aorta_is_no_vein_whatever_the_network_believes():
+    near = tube(SHAPE, [START, (15.0, 15.0, 30.0)], 1.5)
+    missed = tube(SHAPE, [(15.0, 15.0, 30.0), (15.0, 15.0, 62.0)], 1.6)
+    far = tube(SHAPE, [(15.0, 15.0, 62.0), (15.0, 15.0, 78.0)], 1.5)
+    vein = np.where(missed | far, 0.95, 0.0)
+    bright = (near | missed | far).astype(np.float32)
+    result = select(near | far, AORTA, vein=vein, intensity=bright)
+    assert result.lumen[far].mean() > 0.95
+    assert result.lumen[missed].mean() > 0.8
+    dark = np.where(near, 1.0, 0.75 * bright).astype(np.float32)
+    assert result.lumen[far].any() and not select(near | far, AORTA, vein=vein, intensity=dark).lumen[far].any()
 
 
 def test_across_a_gap_of_fat_that_is_too_long_nothing_is_bridged():

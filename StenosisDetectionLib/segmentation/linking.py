@@ -11,9 +11,9 @@ from .branches import voxel_graph
 from .tissue import distance_mm
 
 BUDGET = 12.0
-"""What a way may cost: 24 mm of a bright vessel, 2 mm of dark tissue, or part of each."""
+"""What a way may cost: 48 mm of a bright vessel, 2 mm of dark tissue, or part of each."""
 
-BRIGHT_COST, DARK_COST = 0.5, 6.0
+BRIGHT_COST, DARK_COST = 0.25, 6.0
 """Cost of a mm through blood as bright as that of the aorta, and through tissue no brighter than myocardium."""
 
 SEEN_COST = 0.05

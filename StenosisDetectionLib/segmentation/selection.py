@@ -30,6 +30,11 @@ VEIN_LEVEL = 0.8
 """What the model takes for a vein rather than an artery by this share goes voxel by voxel; whole branches are judged
 below it."""
 
+BRIGHTEST_VEIN, DARKEST_ARTERY = 0.87, 0.95
+"""While the coronary arteries are imaged, cardiac veins hold at most 0.8 of the attenuation of the aorta: about the
+first of these numbers, counted from fat. What is brighter than the second, smoothed, is no vein, whatever the model
+believes; between the two its belief counts in part."""
+
 VEIN_WEIGHT = 0.8
 """How much the model's belief counts beside brightness: a sure artery counts as 0.4 of the contrast brighter, a sure
 vein as 0.4 darker. Small distal arteries are as dark as veins, and bright veins as bright as arteries."""
@@ -83,9 +88,8 @@ def select_trees(
         # The heads are trained apart, and both may be sure: then what counts is which of the two is surer.
         vein = np.where(fraction > STRONG_LEVEL, vein / np.maximum(vein + fraction, STRONG_LEVEL), vein)
     report(0.0, "telling vessels from chambers")
-    open_ = ~aorta if vein is None else ~aorta & (vein <= VEIN_LEVEL)
     # a chamber that the network takes for lumen must not swallow the arteries on it
-    open_ &= ~chambers(np.asarray(fraction, dtype=np.float32), spacing_mm, LUMEN_LEVEL, LARGEST_RADIUS_MM)
+    open_ = ~aorta & ~chambers(np.asarray(fraction, dtype=np.float32), spacing_mm, LUMEN_LEVEL, LARGEST_RADIUS_MM)
     tubular = (fraction > WEAK_LEVEL) & open_
     nothing = Trees(np.zeros(aorta.shape, dtype=bool), np.zeros(aorta.shape, dtype=bool), ("no_coronary_artery",))
     volume_ml = np.count_nonzero(tubular) * spacing_mm**3 / 1000.0
@@ -97,6 +101,10 @@ def select_trees(
     fraction, intensity, tubular, open_ = fraction[box], intensity[box], tubular[box], open_[box]
     vein = None if vein is None else vein[box]
     smooth = _smoothed(intensity, spacing_mm)  # noise makes thin veins look bright
+    if vein is not None:
+        vein = _without_bright(vein, smooth)
+        open_ &= vein <= VEIN_LEVEL
+        tubular &= open_
     roots = seed_zone[box] & ~aorta[box]
     strong = tubular & (fraction > STRONG_LEVEL)
     report(0.0, "telling vessels from chambers")
@@ -120,6 +128,14 @@ def select_trees(
     bridged[box] = gaps & ~visible
     report(1.0, "joining the lumen")
     return Trees(lumen, bridged) if lumen.any() else nothing
+
+
+def _without_bright(vein: np.ndarray, smooth: np.ndarray) -> np.ndarray:
+    """Return the belief in a vein without that in what is too bright for one, its edge of a voxel included."""
+    from scipy import ndimage
+
+    brightest = ndimage.maximum_filter(smooth, size=3)
+    return np.asarray(vein * np.clip((DARKEST_ARTERY - brightest) / (DARKEST_ARTERY - BRIGHTEST_VEIN), 0.0, 1.0))
 
 
 def _box(tubular: np.ndarray, seed_zone: np.ndarray, spacing_mm: float) -> tuple[slice, ...]:
