@@ -207,3 +207,18 @@ def test_a_failed_installation_is_told_in_one_line(widget, monkeypatch, error, l
     widget.ui.installPackagesButton.click()
     assert widget.ui.statusLabel.text.startswith(line)
     assert not widget.ui.detailsButton.visible  # no traceback: it is nothing to report
+
+
+def test_closing_the_scene_frees_the_volume(reviewed):
+    """Nothing of the panel holds on to a node: with a CT each would keep its voxels."""
+    import gc
+
+    import slicer
+    import vtk
+
+    weak = vtk.vtkWeakReference()
+    weak.Set(reviewed.ui.inputVolumeSelector.currentNode())
+    assert weak.Get() is not None
+    slicer.mrmlScene.Clear(0)
+    gc.collect()
+    assert weak.Get() is None

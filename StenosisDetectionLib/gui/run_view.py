@@ -97,7 +97,7 @@ class RunView:
     def stop(self) -> bool:
         """Cancel the work, wait for it and drop it; return whether there was any. Touches no widget."""
         self._timer.stop()
-        self._showing = None
+        self._forget()
         worker, self._worker = self._worker, None
         if worker is None:
             return False
@@ -170,9 +170,14 @@ class RunView:
 
     def _rest(self) -> None:
         self._timer.stop()
-        self._showing = None
+        self._forget()
         self.hide_progress()
         self._on_change()
+
+    def _forget(self) -> None:
+        """Let go of what is to be done with a result: it knows the nodes, which would outlive their scene."""
+        self._showing = None
+        self._on_result = _ignore
 
     def _show_progress(self, worker: Worker[Any]) -> None:
         elapsed = elapsed_text(worker.elapsed_s)
