@@ -5,6 +5,7 @@ callables of the object's class, and refuses all others.
 """
 
 import ctypes
+import functools
 import json
 import sys
 import types
@@ -37,12 +38,15 @@ class Table:
         for name in (class_name, *self.classes.get(class_name, {}).get("bases", ())):
             yield self.classes.get(name, {})
 
+    @functools.cache  # noqa: B019 - as long-lived as the table itself
     def properties(self, class_name):
         return {name: kind for level in self._levels(class_name) for name, kind in level.get("properties", {}).items()}
 
+    @functools.cache  # noqa: B019
     def signals(self, class_name):
         return {signature for level in self._levels(class_name) for signature in level.get("signals", ())}
 
+    @functools.cache  # noqa: B019
     def callables(self, class_name):
         found = set()
         for level in self._levels(class_name):

@@ -116,11 +116,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if self._values["noneEnabled"]:
             self._ids.append(None)
             self._combo.addItem(self._values["noneDisplay"])
-        for index in range(self._scene.GetNumberOfNodes() if self._scene else 0):
-            node = self._scene.GetNthNode(index)
-            if node is not None and node.GetClassName() in self._values["nodeTypes"]:
-                self._ids.append(node.GetID())
-                self._combo.addItem(node.GetName())
+        for kind in self._values["nodeTypes"] if self._scene else ():
+            for index in range(self._scene.GetNumberOfNodesByClass(kind)):
+                node = self._scene.GetNthNodeByClass(index, kind)
+                if node.GetClassName() == kind:
+                    self._ids.append(node.GetID())
+                    self._combo.addItem(node.GetName())
         self.setCurrentNode(chosen)
         self._combo.blockSignals(False)
         if self.currentNode() is not chosen:
