@@ -51,7 +51,7 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("at the ostium"),
         _(
             "at {float} kV the attenuation of plaque differs from that at {low} to {high} kV: its classes are "
-            "uncertain, and low-attenuation plaque is not named"
+            "uncertain, and neither low-attenuation plaque nor a napkin ring is named"
         ),
         _("borderline: the interval spans 50 %"),
         _("borderline: the interval spans 70 %"),
@@ -67,6 +67,10 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("device '{name}' is not available here"),
         _("diffusely small, so that a stenosis there may be underestimated: {join}"),
         _("drawn or changed by a reader"),
+        _(
+            "ends abruptly although it is wide: a possible occlusion without refill behind it, or lumen that was "
+            "not found; read the image at its end, nothing was graded there"
+        ),
         _("filtering tubes at {sigma} mm"),
         _("finding the heart"),
         _("left and right coronary artery begin at one place"),
@@ -201,6 +205,10 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("the vessel begins at a distance from the aorta"),
         _("the vessel is small over a long way: diffuse disease may hide in the reference"),
         _("the vessel leaves the image: what follows was not imaged"),
+        _(
+            "the vessels of the segmentation have {vessels_hu} HU where the aorta has {aorta_hu} HU: choose the "
+            "segmentation that belongs to this scan"
+        ),
         _("the volume has changed since its result was made: press Apply to make it again"),
         _("the volume has several values per voxel: choose a CT volume, not a color image"),
         _("the volume is empty: choose a loaded CT volume"),

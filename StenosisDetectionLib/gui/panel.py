@@ -11,6 +11,7 @@ from typing import Any
 
 from ..i18n import tr as _
 from ..options import AnalysisOptions
+from ..scene.nodes import Prepared, prepare
 from ..scene.review_views import show_in_other_views
 from .arrival import Arrival, arrival_of
 from .calcium_view import CalciumView
@@ -295,9 +296,9 @@ class Panel:
         def make_work() -> Callable[[Any], Any]:
             return self.session.segmentation_work(self._logic.labelMapFromSegmentation(node))
 
-        def take(found: Any) -> None:
+        def take(found: Any, prepared: Prepared) -> None:
             self._logic.keepSegmentation(node)
-            self.session.take_segmentation(found)
+            self.session.take_segmentation(found, prepared)
 
         self._correct(make_work, take)
 
@@ -312,13 +313,13 @@ class Panel:
         return nodes[0] if nodes else None
 
     def _measure_course(self, vessel: str, points_ras: Any) -> None:
-        def take(found: Any) -> None:
+        def take(found: Any, prepared: Prepared) -> None:
             self.ui.editCurveButton.checked = False
-            self.session.take_course(found, vessel)
+            self.session.take_course(found, vessel, prepared)
 
         self._correct(lambda: self.session.course_work(vessel, points_ras), take)
 
-    def _correct(self, make_work: Callable[[], Callable[[Any], Any]], take: Callable[[Any], None]) -> None:
+    def _correct(self, make_work: Callable[[], Callable[[Any], Any]], take: Callable[[Any, Prepared], None]) -> None:
         """Measure again in the background what a reader corrected."""
 
         self.run.clear()
@@ -329,14 +330,18 @@ class Panel:
             self.run.show_error(error)
             return
 
-        def measured(found: Any) -> None:
+        def prepared_work(progress: Any) -> tuple[Any, Prepared]:
+            found = work(progress)
+            return found, prepare(found)
+
+        def measured(made: tuple[Any, Prepared]) -> None:
             import slicer
 
             with slicer.util.RenderBlocker():
-                take(found)
+                take(*made)
             self.run.show_status(_("Measured again."))
 
-        self.run.start(work, measured, _("Cancelled: the scene is as it was."))
+        self.run.start(prepared_work, measured, _("Cancelled: the scene is as it was."))
 
     def _choose_lesion(self, lesion_id: str) -> None:
         self.findings.choose(lesion_id)

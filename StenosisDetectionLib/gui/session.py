@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import InputError
 from ..i18n import tr as _
 from ..progress import ProgressCallback
+from ..scene.nodes import Prepared
 from ..study import LabelMap, Lesion, StudyResult
 from ..writing.wording import stenosis_words
 from . import review as steps
@@ -191,8 +192,8 @@ class Session:
 
         return work
 
-    def take_course(self, found: StudyResult, vessel: str) -> None:
-        """Keep the study in which a vessel has another course."""
+    def take_course(self, found: StudyResult, vessel: str, prepared: Prepared | None = None) -> None:
+        """Keep the study in which a vessel has another course; `prepared` as in `build_scene`."""
         from .reviewed import surviving
 
         before, after = (study.tree.vessel(vessel).length_mm for study in (self._known(), found))
@@ -205,7 +206,7 @@ class Session:
             self._reader(),
             self._clock(),
         )
-        self._step(review, found)
+        self._step(review, found, prepared)
 
     def segmentation_work(self, label_map: LabelMap) -> Callable[[ProgressCallback], StudyResult]:
         """Return the work that measures a corrected segmentation; `take_segmentation` takes its result."""
@@ -221,7 +222,7 @@ class Session:
 
         return work
 
-    def take_segmentation(self, found: StudyResult) -> None:
+    def take_segmentation(self, found: StudyResult, prepared: Prepared | None = None) -> None:
         """Keep the study of a corrected segmentation; opinions on lesions of unchanged vessels stand."""
         from .reviewed import surviving
 
@@ -229,7 +230,7 @@ class Session:
         review = steps.changed(
             surviving(self.review, found), "measured again", "the study", *counts, self._reader(), self._clock()
         )
-        self._step(review, found)
+        self._step(review, found, prepared)
 
     def sign(self) -> None:
         """Sign the study as reviewed.
@@ -276,7 +277,7 @@ class Session:
         original = next((one for one in self._found().lesions if one.id == lesion.id), None)
         self._step(steps.edited(self.review, original, lesion, action, change, self._reader(), self._clock()))
 
-    def _step(self, review: Review, found: StudyResult | None = None) -> None:
+    def _step(self, review: Review, found: StudyResult | None = None, prepared: Prepared | None = None) -> None:
         if self.found is None:
             raise InputError(_("there is no result to review: press Apply first"))
         found_before, step = self._found(), review.events[-1]
@@ -284,7 +285,7 @@ class Session:
         del self._past[:-MOST_UNDO]
         tree_changed = found is not None
         self._set(found if found is not None else found_before, review)
-        self._write(tree_changed)
+        self._write(tree_changed, prepared)
         self._on_change(tree_changed)
 
     def _show(self, found: StudyResult, review: Review, volume_node: Any) -> None:
@@ -309,23 +310,23 @@ class Session:
             for node in find_by_role(self._scene(), self.volume_node, "segmentation"):
                 rename_segments(node, names)
 
-    def _write(self, tree_changed: bool) -> None:
+    def _write(self, tree_changed: bool, prepared: Prepared | None = None) -> None:
         from ..scene.updating import update_lesion_nodes
 
         assert self.study is not None and self.counted is not None
         if tree_changed:
-            self._rebuild()
+            self._rebuild(prepared)
         update_lesion_nodes(self._scene(), self.volume_node, self.study, self.counted, self.review.rejected)
         self._write_review()
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, prepared: Prepared | None) -> None:
         """Make the nodes anew; the segmentation only when its voxels are others than before."""
         from ..scene.nodes import build_scene, find_by_role
 
         assert self.found is not None
         nodes = find_by_role(self._scene(), self.volume_node, "segmentation")
         same = self._drawn_labels is self.found.labels.labels
-        build_scene(self.found, self._scene(), self.volume_node, nodes[0] if nodes and same else None)
+        build_scene(self.found, self._scene(), self.volume_node, nodes[0] if nodes and same else None, prepared)
         self._drawn_labels = self.found.labels.labels
 
     def _write_review(self) -> None:
