@@ -199,7 +199,7 @@ def test_the_segmentation_is_edited_and_measured_again(reviewed, pipeline, monke
     import slicer
 
     import StenosisDetectionLib.editing as editing
-    from StenosisDetectionLib.gui import panel as panel_module
+    from StenosisDetectionLib.gui import measuring
     from StenosisDetectionLib.scene.nodes import find_by_role
 
     opened, given = [], []
@@ -212,7 +212,7 @@ def test_the_segmentation_is_edited_and_measured_again(reviewed, pipeline, monke
         kept = tuple(lesion for lesion in study.lesions if lesion.id == "L2")
         return dataclasses.replace(study, segmentation=segmentation, labels=labels, lesions=kept)
 
-    monkeypatch.setattr(panel_module, "open_in_segment_editor", lambda *nodes: opened.append(nodes))
+    monkeypatch.setattr(measuring, "open_in_segment_editor", lambda *nodes: opened.append(nodes))
     monkeypatch.setattr(editing, "replace_segmentation", replace_segmentation)
     ui, session = reviewed.ui, reviewed.panel.session
     _choose(reviewed, "L2")

@@ -1,6 +1,7 @@
 """The self test of the panel in the stand-in, and the script that runs it in a real Slicer."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 import time
@@ -76,6 +77,18 @@ class TestPanel:
         ((_, reason),) = in_slicer("test_panel").run().skipped
         assert "monai" in reason
         assert in_slicer("test_opening").run().wasSuccessful()
+
+    def test_reload_and_test_goes_on_after_a_skipped_test_and_tells_a_failed_one(self, in_slicer, monkeypatch, capsys):
+        import slicer.packaging
+
+        monkeypatch.setattr(slicer.packaging, "pip_check", lambda wanted: False)
+        in_slicer().runTest()
+        told = capsys.readouterr().out
+        assert "skipped 'not installed" in told
+        assert len(re.findall(r"\.\.\. ok", told)) == 2  # test_opening and test_refusal need no packages
+        monkeypatch.setattr(in_slicer, "test_opening", lambda self: self.fail("closed"))
+        with pytest.raises(AssertionError, match="test_opening"):
+            in_slicer().runTest()
 
     def test_it_is_skipped_without_a_main_window(self, in_slicer, monkeypatch):
         import slicer

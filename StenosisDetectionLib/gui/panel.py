@@ -11,7 +11,6 @@ from typing import Any
 
 from ..i18n import tr as _
 from ..options import AnalysisOptions
-from ..scene.nodes import Prepared, prepare
 from ..scene.review_views import show_in_other_views
 from .arrival import Arrival, arrival_of
 from .calcium_view import CalciumView
@@ -20,7 +19,7 @@ from .correct_view import CorrectView
 from .dependencies import require_torch
 from .findings_view import FindingsView
 from .input_view import InputView, start_region
-from .navigation import open_in_segment_editor
+from .measuring import Measuring
 from .review_view import ReviewView
 from .run_view import RunView, open_log
 from .session import Session
@@ -60,12 +59,13 @@ class Panel:
         self._logic = logic
         self.parameters: Any = None
         self._shown: tuple[Any, ...] | None = None
-        self.run = RunView(ui, self.update_buttons)
+        self.run = RunView(ui, self._work_changed)
         self.session = Session(lambda: slicer.mrmlScene, lambda: str(ui.readerEdit.text), self._session_changed)
         self.choices = ChoicesView(ui, self._model_chosen, self.run.show_error, self._download_model, requirements)
         self.input = InputView(ui, self._use_volume)
         self.findings = FindingsView(ui, self.session, self._lesion_chosen, self.go_to_vessel)
         self.vessels = VesselsView(ui, self.session, self._vessel_shown)
+        self.measuring = Measuring(ui, self.session, self.run, logic, self.guard)
         self.correct = CorrectView(
             ui,
             self.session,
@@ -73,12 +73,10 @@ class Panel:
             self.vessels.where,
             self._choose_lesion,
             self.guard,
-            self._measure_course,
+            self.measuring.measure_course,
         )
         self.review = ReviewView(ui, self.session, self.guard, self.run)
         self.calcium = CalciumView(ui, self.run, logic, lambda: self.parameters and self.parameters.inputVolume)
-        ui.editSegmentationButton.connect("clicked(bool)", self.edit_segmentation)
-        ui.measureAgainButton.connect("clicked(bool)", self.measure_again)
         ui.applyButton.connect("clicked(bool)", self.apply)
         ui.cancelButton.connect("clicked(bool)", self.cancel)
         ui.openLogButton.connect("clicked(bool)", open_log)
@@ -187,14 +185,16 @@ class Panel:
         self.run.cancel()
 
     def stop(self) -> None:
-        """Cancel running work and wait until it has stopped."""
+        """Cancel running work and wait until it has stopped; a result that was being shown is there at once."""
 
-        running = self.run.running
+        running, showing = self.run.running, self.run.showing
         if self.run.stop():
             self.run.show_status(_("Cancelled: the scene is as it was."))
         if running:
             self.run.hide_progress()
             self.update_buttons()
+        if showing:
+            self.refresh()
 
     def close(self) -> None:
         """Show nothing, as when the scene is closed."""
@@ -222,9 +222,10 @@ class Panel:
             return
         with slicer.util.RenderBlocker():
             self._logic.showStudy(made.study, volume_node, segmentation_node, made.prepared)
+            # At once, so that panel and scene never hold different results, whatever happens before the next step.
+            self.session.start(made.study, volume_node, again=segmentation_node is not None)
         yield
         with slicer.util.RenderBlocker():
-            self.session.start(made.study, volume_node, again=segmentation_node is not None)
             worst = made.worst
             if worst is not None and self.parameters is not None:
                 self.parameters.vessel, self.parameters.position = worst.vessel, worst.throat_mm
@@ -280,68 +281,6 @@ class Panel:
             step()
         except Exception as error:
             self.run.show_error(error)
-
-    def edit_segmentation(self, _checked: bool = False) -> None:
-        """Open the segmentation of the result in Segment Editor; it is what `measure_again` measures."""
-        node = self._segmentation_node()
-        if node is not None:
-            open_in_segment_editor(node, self.session.volume_node)
-
-    def measure_again(self, _checked: bool = False) -> None:
-        """Trace the tree again in the corrected segmentation and measure what is not as before."""
-        node = self._segmentation_node()
-        if node is None:
-            return
-
-        def make_work() -> Callable[[Any], Any]:
-            return self.session.segmentation_work(self._logic.labelMapFromSegmentation(node))
-
-        def take(found: Any, prepared: Prepared) -> None:
-            self._logic.keepSegmentation(node)
-            self.session.take_segmentation(found, prepared)
-
-        self._correct(make_work, take)
-
-    def _segmentation_node(self) -> Any:
-        import slicer
-
-        from ..scene.nodes import find_by_role
-
-        if self.session.volume_node is None:
-            return None
-        nodes = find_by_role(slicer.mrmlScene, self.session.volume_node, "segmentation")
-        return nodes[0] if nodes else None
-
-    def _measure_course(self, vessel: str, points_ras: Any) -> None:
-        def take(found: Any, prepared: Prepared) -> None:
-            self.ui.editCurveButton.checked = False
-            self.session.take_course(found, vessel, prepared)
-
-        self._correct(lambda: self.session.course_work(vessel, points_ras), take)
-
-    def _correct(self, make_work: Callable[[], Callable[[Any], Any]], take: Callable[[Any, Prepared], None]) -> None:
-        """Measure again in the background what a reader corrected."""
-
-        self.run.clear()
-        try:
-            require_torch()
-            work = make_work()
-        except Exception as error:
-            self.run.show_error(error)
-            return
-
-        def prepared_work(progress: Any) -> tuple[Any, Prepared]:
-            found = work(progress)
-            return found, prepare(found)
-
-        def measured(made: tuple[Any, Prepared]) -> None:
-            import slicer
-
-            with slicer.util.RenderBlocker():
-                take(*made)
-            self.run.show_status(_("Measured again."))
-
-        self.run.start(prepared_work, measured, _("Cancelled: the scene is as it was."))
 
     def _choose_lesion(self, lesion_id: str) -> None:
         self.findings.choose(lesion_id)
@@ -400,6 +339,12 @@ class Panel:
     def _model_chosen(self, name: str) -> None:
         if self.parameters is not None:
             self.parameters.model = name
+
+    def _work_changed(self) -> None:
+        """Called when work begins and ends; the volume may have been removed or changed by a script meanwhile."""
+        if not self.run.running and self.parameters is not None:
+            self._open(self.parameters.inputVolume)
+        self.update_buttons()
 
     def _session_changed(self, tree_changed: bool) -> None:
         self.refresh()

@@ -50,6 +50,11 @@ class RunView:
         return self._worker is not None or self._showing is not None
 
     @property
+    def showing(self) -> bool:
+        """Whether work has ended and its result is being shown."""
+        return self._showing is not None
+
+    @property
     def cancelling(self) -> bool:
         """Whether the work under way has been asked to stop, or is done and cannot be stopped any more."""
         return self._showing is not None or (self._worker is not None and self._worker.cancel_requested)

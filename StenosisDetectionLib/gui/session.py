@@ -311,10 +311,13 @@ class Session:
                 rename_segments(node, names)
 
     def _write(self, tree_changed: bool, prepared: Prepared | None = None) -> None:
+        from ..scene.nodes import find_by_role
+        from ..scene.record_nodes import RECORD_ROLE
         from ..scene.updating import update_lesion_nodes
 
         assert self.study is not None and self.counted is not None
-        if tree_changed:
+        # Who deleted the results and goes on reviewing gets them back: a review without its study could not be opened.
+        if tree_changed or not find_by_role(self._scene(), self.volume_node, RECORD_ROLE):
             self._rebuild(prepared)
         update_lesion_nodes(self._scene(), self.volume_node, self.study, self.counted, self.review.rejected)
         self._write_review()

@@ -26,6 +26,7 @@ def show_lesion_markers(scene: Any, positions: np.ndarray, transform_id: str | N
         node = add_hidden(scene, "vtkMRMLMarkupsFiducialNode", LESION_MARKERS)
         _prepare_display(node, LESION_COLOR, 3.0)
     _set_points(node, positions, (_("proximal"), _("throat"), _("distal")))
+    node.SetFixedNumberOfControlPoints(True)  # Slicer offers to delete points, and a lesion needs all three
     node.SetAndObserveTransformNodeID(transform_id)
     return node
 
