@@ -18,6 +18,7 @@ from StenosisDetectionLib.models.weights import save_weights
 from StenosisDetectionLib.options import AnalysisOptions
 from StenosisDetectionLib.phantom import Phantom, toy_study
 from StenosisDetectionLib.progress import no_report
+from StenosisDetectionLib.segmentation import execution as executions
 from StenosisDetectionLib.segmentation import find_aorta
 from StenosisDetectionLib.segmentation.foreign import array_order, turned, turned_back
 from StenosisDetectionLib.segmentation.grid import RasGrid
@@ -141,6 +142,7 @@ def test_what_gave_way_to_memory_is_reported(toy, aorta, monkeypatch):
         return rule(image)
 
     stand_in_networks.install(monkeypatch, fine=tight)
+    monkeypatch.setattr(executions, "cpu_emulates_bf16", lambda: False)
     result = run(toy.volume, aorta, RIGHT_SIDE)
     assert result.lumen.any()
     assert result.precision == "bf16"

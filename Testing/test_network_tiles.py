@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from StenosisDetectionLib import devices
 from StenosisDetectionLib.errors import Cancelled, ModelError
 from StenosisDetectionLib.progress import no_report
 from StenosisDetectionLib.segmentation import execution as executions
@@ -179,7 +180,8 @@ def test_a_smaller_batch_comes_first_and_gives_the_same():
     ]
 
 
-def test_then_half_precision():
+def test_then_half_precision(monkeypatch):
+    monkeypatch.setattr(executions, "cpu_emulates_bf16", lambda: False)
     tight = Tight(lambda _device, precision, count: count == 1 and precision == "bf16")
     _, result = predict(tight.load)
     _, easy = predict(lambda _device, _precision: mean_of_neighbors)
@@ -204,6 +206,32 @@ def test_the_steps_on_a_gpu_end_on_the_cpu(monkeypatch):
     assert len(execution.steps) == 5
     with pytest.raises(ModelError, match="not enough memory"):
         smaller(execution)
+
+
+def test_half_precision_that_the_cpu_only_emulates_is_never_taken(monkeypatch):
+    monkeypatch.setattr(executions, "cpu_emulates_bf16", lambda: True)
+    assert executions.half_precision("cpu") is None
+    assert executions.half_precision("mps") == "fp16"
+    with pytest.raises(ModelError, match="not enough memory"):
+        smaller(Execution("cpu", "fp32"))
+    asked = executions.planned_execution("cpu", "bf16", None)
+    assert (asked.precision, len(asked.steps)) == ("fp32", 1)
+    assert "does not compute in bf16" in asked.steps[0]
+    assert executions.planned_execution("cpu", "bf16", "bf16") == Execution("cpu", "bf16")
+    assert executions.planned_execution("cpu", "fp32", None) == Execution("cpu", "fp32")
+
+
+@pytest.mark.parametrize(("slower", "emulated"), [(0.3, False), (1.5, False), (10.0, True), (150.0, True)])
+def test_emulated_half_precision_shows_by_its_time(monkeypatch, slower, emulated):
+    clock = [0.0]
+
+    def convolve(image, _kernel, padding):
+        assert padding == 1
+        clock[0] += 0.01 * (slower if image.dtype == torch.bfloat16 else 1.0)
+
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(torch.nn.functional, "conv3d", convolve)
+    assert devices.cpu_emulates_bf16.__wrapped__() is emulated
 
 
 def test_without_any_memory_the_error_says_what_to_do():

@@ -235,6 +235,7 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("there is no vessel '{name}' in this tree: choose one of {join}"),
         _("there is no vessel '{vessel_name}' in this study"),
         _("there is not enough memory for the network: close other programs, or search a smaller region (roi)"),
+        _("this processor does not compute in {precision}, which would take many times as long: computed in fp32"),
         _("this version of the program cannot build a network with {wrong}: update one of them"),
         _("tiles of {largest} voxels do not fit into {tuple}"),
         _("unknown decision '{decision}': choose one of {join}"),

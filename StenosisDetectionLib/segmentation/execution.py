@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..devices import cpu_emulates_bf16
 from ..errors import ModelError
 
 LARGEST_BATCH = 16
@@ -43,13 +44,29 @@ class Execution:
 
 
 def half_precision(device: str) -> str | None:
-    """Return the half precision that a device computes in, None when it has none worth trying."""
+    """Return the half precision that a device computes in, None when it only emulates one."""
     import torch
 
     if device.startswith("cuda"):
         # older GPUs only emulate bf16
         return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
-    return "fp16" if device == "mps" else "bf16"
+    if device == "mps":
+        return "fp16"
+    return None if cpu_emulates_bf16() else "bf16"
+
+
+def planned_execution(device: str, precision: str, half: str | None) -> Execution:
+    """Return how a network begins to run; half precision that the CPU would only emulate gives way to fp32.
+
+    Parameters
+    ----------
+    precision : that was asked for or chosen.
+    half : the half precision of the device, None when it has none.
+    """
+    if device == "cpu" and precision != "fp32" and half is None:
+        step = f"this processor does not compute in {precision}, which would take many times as long: computed in fp32"
+        return Execution(device, "fp32", steps=(step,))
+    return Execution(device, precision)
 
 
 def out_of_memory(error: BaseException) -> bool:

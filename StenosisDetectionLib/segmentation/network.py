@@ -21,7 +21,7 @@ from ..progress import StageReport, part_of
 from ..study import CTVolume, LumenSegmentation, ModelInfo
 from .aorta import CONTRAST_HU, Aorta, trimmed
 from .coarse import Coarse, coarse_pass
-from .execution import Execution, half_precision
+from .execution import Execution, half_precision, planned_execution
 from .grid import RasGrid, resample_mask
 from .heads import BLOCK_VOXELS, head_maps, loader, update_head
 from .inference import Prediction, predict_tiles
@@ -69,14 +69,14 @@ def segment_with_networks(
     ModelError : the weights cannot be used, or there is too little memory.
     """
     report(0.0, "loading the network")
-    precision = choose_precision(files.fine, device, options.precision, half_precision(device))
-    execution = Execution(device, precision)
+    half = half_precision(device)
+    execution = planned_execution(device, choose_precision(files.fine, device, options.precision, half), half)
     aorta_hu = aorta.attenuation_hu if np.isfinite(aorta.attenuation_hu) else None
     coarse = None
     if files.coarse is not None:
         coarse = coarse_pass(files.coarse, volume, device, part_of(report, 0.05, 0.12))
         if coarse.execution.steps:
-            execution = replace(coarse.execution, batch=1)
+            execution = replace(coarse.execution, batch=1, steps=(*execution.steps, *coarse.execution.steps))
     seen = coarse is not None and bool(coarse.aorta.any())
     if coarse is not None and seen:
         aorta = trimmed(aorta, coarse.aorta, coarse.grid.ijk_to_ras)
