@@ -21,6 +21,7 @@ ROOMS = (
     "calcium.py", "centerline", "devices.py", "editing.py", "lumen", "models/download.py", "models/network.py",
     "models/registry.py", "models/weights.py", "options.py", "pipeline.py", "reading/checks.py", "scene/reading.py",
     "scene/record.py", "segmentation", "stenosis", "writing/case.py",
+    "writing/page.py",
 )  # fmt: skip
 """Where they are; files, the registry of own models and the command line are met outside of the panel."""
 

@@ -284,6 +284,9 @@ def test_the_module_describes_itself(module, repository):
 SELF_TESTS = ["test_cancel", "test_measure", "test_process", "test_refusal"]
 """The tests of the logic; those of the panel are tried in test_module_self_test.py."""
 
+REPLACED_ONLY = ["test_demo"]
+"""Tried here with a replaced engine only; `make demo` and benchmark_demo.py take the engine through that study."""
+
 
 def _self_test(module, name):
     result = module.StenosisDetectionTest(name).run()
@@ -297,7 +300,7 @@ def test_the_self_test_of_the_module_passes(module, name):
     assert _self_test(module, name) == []
 
 
-@pytest.mark.parametrize("name", ["test_process", "test_measure"])
+@pytest.mark.parametrize("name", ["test_process", "test_measure", *REPLACED_ONLY])
 def test_the_self_test_of_the_module_passes_on_a_right_result_only(module, analyzed, monkeypatch, name):
     """Here the engine is replaced: it finds a small study, and then the same with a moved lesion."""
     study = _four_vessels(small_study())
@@ -308,7 +311,8 @@ def test_the_self_test_of_the_module_passes_on_a_right_result_only(module, analy
     labels[10:20, 10:20, 10:20] = 1
     lumen = LabelMap(labels, study.volume.ijk_to_ras, {1: "Coronary lumen"})
     phantom = types.SimpleNamespace(volume=study.volume, truth=study, lumen=lumen)
-    monkeypatch.setattr(module.StenosisDetectionTest, "_phantom", staticmethod(lambda: phantom))
+    for made in ("_phantom", "_demo"):
+        monkeypatch.setattr(module.StenosisDetectionTest, made, staticmethod(lambda: phantom))
     assert _self_test(module, name) == []
     right, anterior, superior = study.lesions[0].position_ras
     moved = dataclasses.replace(study.lesions[0], position_ras=(right, anterior, superior + 3.5))
@@ -330,14 +334,14 @@ def _four_vessels(study):
 
 def test_every_self_test_is_tried_here(module):
     names = [name for name in dir(module.StenosisDetectionTest) if name.startswith("test")]
-    assert sorted(names) == sorted([*SELF_TESTS, *PANEL_TESTS])
+    assert sorted(names) == sorted([*SELF_TESTS, *REPLACED_ONLY, *PANEL_TESTS])
 
 
 def test_slicer_finds_the_self_test_by_the_name_of_the_module(module):
     """As ctest does, by unittest, and as "Reload and Test" does, by the name of the class."""
     suite = unittest.TestLoader().loadTestsFromName("StenosisDetection")
     found = [test.id().rpartition(".")[2] for tests in suite for test in tests]
-    assert sorted(found) == sorted([*SELF_TESTS, *PANEL_TESTS])
+    assert sorted(found) == sorted([*SELF_TESTS, *REPLACED_ONLY, *PANEL_TESTS])
     assert isinstance(module.StenosisDetectionTest(), unittest.TestCase)
 
 

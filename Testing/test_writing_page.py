@@ -2,6 +2,7 @@
 
 import base64
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -10,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 from studies import full_study, oblique_affine, small_study
 
+from StenosisDetectionLib.errors import StenosisDetectionError
 from StenosisDetectionLib.geometry import grid_corners_ras, transform_points
 from StenosisDetectionLib.study import VesselTree
 from StenosisDetectionLib.writing import wording
@@ -348,3 +350,9 @@ def test_a_lesion_behind_calcium_is_never_given_the_number_of_its_certain_end():
     assert "2.71 mm of" not in words
     assert "minimal or more" in words
     assert "<strong>7</strong>" not in html
+
+
+def test_a_missing_jinja2_is_told_with_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(StenosisDetectionError, match="jinja2: press Install packages in Slicer"):
+        report_page(small_study())

@@ -96,6 +96,7 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("parts of the segmentation have no way to an ostium and were left out"),
         _("point spread assumed from the voxel size: no sharp aortic edge was found"),
         _("read from a file of centerlines"),
+        _("reports need the package jinja2: press Install packages in Slicer, or 'pip install jinja2'"),
         _("severe stenosis (70-99 %) in one or two vessels"),
         _("slices {thickness} mm thick every {spacing} mm leave gaps between them"),
         _("sums in the memory of the CPU"),
@@ -108,7 +109,10 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
             "HU; choose the calcium scan"
         ),
         _("the calcium score needs axial slices: reformat the volume, or choose the axial series"),
-        _("the calcium score needs slices of at most {value} mm, this volume has {k_mm} mm"),
+        _(
+            "the calcium score needs slices of at most {value} mm, this volume has {k_mm} mm: choose a series of "
+            "thinner slices"
+        ),
         _("the case '{case_id}' exists in the output folder: choose another folder or overwrite it"),
         _("the case id is no folder name: use up to 100 letters, digits, '.', '_' and '-'"),
         _("the circumflex artery goes on as a posterolateral branch: check that, dominance hangs on it"),
@@ -143,9 +147,12 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("the left coronary artery lies outside of the image: it was not imaged"),
         _("the left main coronary artery was not found"),
         _("the lumen closes a loop here, or touches another vessel: the loop was cut"),
-        _("the lumen of {vessel_name} was not measured at the reference markers"),
-        _("the lumen of {vessel_name} was not measured at {vessel} mm"),
-        _("the lumen of {vessel_name} was not measured between {start_mm} and {end_mm} mm"),
+        _("the lumen of {vessel_name} was not measured at the reference markers: choose a place where it was"),
+        _("the lumen of {vessel_name} was not measured at {vessel} mm: choose a place where it was"),
+        _(
+            "the lumen of {vessel_name} was not measured between {start_mm} and {end_mm} mm: choose a place "
+            "where it was"
+        ),
         _(
             "the measured point spread, {measured} mm in plane and {measured2} mm across slices (standard "
             "deviation), lies outside {low} to {high} mm and was clamped"
@@ -156,7 +163,7 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         ),
         _("the network's configuration has unknown fields ({join}): update"),
         _("the network's configuration is incomplete or damaged ({error})"),
-        _("the networks need the package monai: install it with 'pip install monai'"),
+        _("the networks need the package monai: press Install packages in Slicer, or 'pip install monai'"),
         _("the ostium is estimated: the aorta was not found there"),
         _("the path of {name} is shorter than {value} mm: draw it from its start to its tip"),
         _("the path of {name} needs points of three numbers each, in RAS and mm"),
@@ -176,10 +183,10 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("the segmentation cannot be turned into voxels: draw the coronary lumen first"),
         _("the segmentation does not overlap the volume: give the label map that was drawn on this study"),
         _("the segmentation has no segment: draw the coronary lumen first"),
-        _("the segmentation holds no coronary lumen, only thick parts such as the aorta"),
         _("the segmentation holds no coronary lumen: name its segments after vessels (LM, LAD, ...)"),
         _("the segmentation holds no lumen"),
         _("the segmentation holds nothing that has the shape of a vessel"),
+        _("the segmentation holds only thick parts such as the aorta: draw the coronary lumen as well"),
         _("the segmentation is empty: give a label map with the coronary lumen in it"),
         _("the segmentation is too large for coronary arteries"),
         _("the slices are {thickness} mm thick, above {value} mm: diameters are uncertain"),
@@ -212,7 +219,7 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("the volume has changed since its result was made: press Apply to make it again"),
         _("the volume has several values per voxel: choose a CT volume, not a color image"),
         _("the volume is empty: choose a loaded CT volume"),
-        _("the volume is thinner than one slice of {value} mm"),
+        _("the volume is thinner than one slice of {value} mm: choose the full series"),
         _("the voxel spacing {in_mm} is not plausible: export the image with its spacing in mm"),
         _("the weights in {path} do not fit their configuration: copy them again"),
         _("the weights of '{entry}' ({path}) are missing: install or register them again"),
@@ -246,7 +253,7 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
             "weak contrast: aortic blood has {aorta_hu} HU, below {value} HU; small vessels and soft plaque are "
             "uncertain"
         ),
-        _("weights need the package safetensors: install it with 'pip install safetensors'"),
+        _("weights need the package safetensors: press Install packages in Slicer, or 'pip install safetensors'"),
         _("what was downloaded for '{entry}' is no zip archive: correct the registry"),
         _(
             "what {host} gave for '{entry}' is not what the registry means (its SHA-256 differs): it was thrown "

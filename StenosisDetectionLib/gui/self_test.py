@@ -61,6 +61,14 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
         self.assertLessEqual({"LM", "LAD", "LCX", "RCA"}, set(results["curves"]))
         self._assert_found(phantom, results["lesions"])
 
+    def test_demo(self) -> None:
+        """The demo study, a real artery tree with five narrowings, is analyzed end to end and those are found."""
+        self._needs_packages()
+        phantom = self._demo()
+        results = self._logic().process(self._volume_node(phantom), options=AnalysisOptions(device="cpu"))
+        self.assertLessEqual({"LM", "LAD", "LCX", "RCA"}, set(results["curves"]))
+        self._assert_found(phantom, results["lesions"])
+
     def test_measure(self) -> None:
         """With a given lumen instead of a searched one, the same narrowings are found, and the lumen stays."""
         self._needs_packages()
@@ -222,6 +230,12 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
         from ..phantom import toy_study
 
         return toy_study()
+
+    @staticmethod
+    def _demo() -> "Phantom":
+        from ..phantom import demo_study
+
+        return demo_study()
 
     @staticmethod
     def _volume_node(phantom: "Phantom") -> Any:

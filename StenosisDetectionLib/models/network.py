@@ -128,7 +128,9 @@ def build_network(configuration: NetworkConfiguration) -> torch.nn.Module:
         from monai.networks.nets import DynUNet, SegResNet
         from monai.networks.utils import pixelshuffle, pixelunshuffle
     except ImportError:
-        raise ModelError("the networks need the package monai: install it with 'pip install monai'") from None
+        raise ModelError(
+            "the networks need the package monai: press Install packages in Slicer, or 'pip install monai'"
+        ) from None
     from torch import Tensor, nn
 
     cells = configuration.shuffle**3

@@ -95,7 +95,9 @@ def read_header(path: Path) -> tuple[NetworkConfiguration, dict[str, Any]]:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError:
-        raise ModelError("weights need the package safetensors: install it with 'pip install safetensors'") from None
+        raise ModelError(
+            "weights need the package safetensors: press Install packages in Slicer, or 'pip install safetensors'"
+        ) from None
 
     try:
         with safe_open(path, framework="pt") as file:

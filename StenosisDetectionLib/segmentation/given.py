@@ -59,7 +59,9 @@ def segmentation_from_labels(label_map: LabelMap, volume: CTVolume, aorta: Aorta
         thick = _thick(lumen, (spacing[2], spacing[1], spacing[0]))
         lumen, own_aorta = lumen & ~thick, thick
         if not lumen.any():
-            raise InputError("the segmentation holds no coronary lumen, only thick parts such as the aorta")
+            raise InputError(
+                "the segmentation holds only thick parts such as the aorta: draw the coronary lumen as well"
+            )
         if aorta is not None and aorta.found and not thick.any():
             own_aorta = resample_mask(aorta.mask, aorta.ijk_to_ras, lumen.shape, matrix) & ~lumen
     flags = () if own_aorta.any() else ("aorta_not_found",)

@@ -134,11 +134,14 @@ def _check(volume: CTVolume, region: np.ndarray) -> None:
         raise InputError("the region of the calcium score must have the grid of the CT volume")
     k_mm = volume.spacing_mm[2]
     if k_mm > THICKEST_MM:
-        raise InputError(f"the calcium score needs slices of at most {THICKEST_MM} mm, this volume has {k_mm:.1f} mm")
+        raise InputError(
+            f"the calcium score needs slices of at most {THICKEST_MM} mm, this volume has {k_mm:.1f} mm: choose a "
+            "series of thinner slices"
+        )
     if abs(volume.ijk_to_ras[2, 2]) < 0.9 * k_mm:
         raise InputError("the calcium score needs axial slices: reformat the volume, or choose the axial series")
     if len(volume.voxels) * k_mm < SLICE_MM:
-        raise InputError(f"the volume is thinner than one slice of {SLICE_MM:.0f} mm")
+        raise InputError(f"the volume is thinner than one slice of {SLICE_MM:.0f} mm: choose the full series")
 
 
 def _thick_slices(volume: CTVolume, region: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -102,21 +102,29 @@ def _measured(
     if throat_mm is None:
         inside = profile.diameter_mm[first : last + 1]
         if last < first or not np.isfinite(inside).any():
-            raise InputError(f"the lumen of {vessel_name} was not measured between {start_mm:.1f} and {end_mm:.1f} mm")
+            raise InputError(
+                f"the lumen of {vessel_name} was not measured between {start_mm:.1f} and {end_mm:.1f} mm: choose a "
+                "place where it was"
+            )
         throat = first + int(np.nanargmin(inside))
     else:
         throat = _index(vessel.distance_mm, throat_mm)
     if not first <= throat <= last:
         raise InputError(f"a lesion of {vessel_name} needs its start before its throat and its throat before its end")
     if not np.isfinite(profile.diameter_mm[throat]):
-        raise InputError(f"the lumen of {vessel_name} was not measured at {vessel.distance_mm[throat]:.1f} mm")
+        raise InputError(
+            f"the lumen of {vessel_name} was not measured at {vessel.distance_mm[throat]:.1f} mm: choose a place where "
+            "it was"
+        )
     marked = None
     if reference_mm is not None:
         if not reference_mm[0] < reference_mm[1]:
             raise InputError("the proximal reference marker must lie before the distal one")
         marked = marked_reference(vessel, profile, reference_mm, float(vessel.distance_mm[throat]))
         if marked is None:
-            raise InputError(f"the lumen of {vessel_name} was not measured at the reference markers")
+            raise InputError(
+                f"the lumen of {vessel_name} was not measured at the reference markers: choose a place where it was"
+            )
     elif not np.isfinite(reference.diameter_mm[throat]):
         raise InputError(f"{vessel_name} has no healthy diameter: set the two reference markers")
     branching = branching_mask(study.tree, vessel)

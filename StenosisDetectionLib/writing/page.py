@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..anatomy import SEGMENTS, SegmentDefinition, segment_definition, vessel_definition
+from ..errors import StenosisDetectionError
 from ..resources import resource_path
 from ..rows import Row, vessel_rows
 from ..stenosis import assess_patient, smallest_graded_mm
@@ -60,8 +61,18 @@ class SegmentLine:
 
 
 def report_page(study: StudyResult) -> str:
-    """Return report.html of a study."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    """Return report.html of a study.
+
+    Raises
+    ------
+    StenosisDetectionError : jinja2 is not installed, as in a Slicer that was not asked to install it yet.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError:
+        raise StenosisDetectionError(
+            "reports need the package jinja2: press Install packages in Slicer, or 'pip install jinja2'"
+        ) from None
 
     environment = Environment(
         loader=FileSystemLoader(resource_path("templates")),
