@@ -269,4 +269,5 @@ def test_a_lesion_behind_calcium_is_shown_as_an_interval():
     line = texts.moved_line(lesion, study.lesions[0])
     assert "0–100 %" in line and "0 %" not in line.replace("0–100 %", "")
     vessel = next(row for row in texts.vessel_table_rows(study) if row.vessel == lesion.vessel)
-    assert vessel.cells[3] is None
+    assert vessel.cells[3:5] == (None, "none or more")
+    assert "none or more" in texts.moved_line(lesion, lesion)

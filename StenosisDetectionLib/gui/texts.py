@@ -95,12 +95,14 @@ def vessel_table_rows(study: StudyResult) -> tuple[VesselRow, ...]:
     for row in vessel_rows(study):
         name = str(row["vessel"])
         percent = row["diameter_stenosis_percent"]
+        lesions = [lesion for lesion in study.lesions if lesion.vessel == name]
+        worst = max(lesions, key=lambda lesion: lesion.diameter_stenosis_percent, default=None)
         cells = (
             name,
             _rounded(row["length_mm"], 0),
             float(row["lesions"] or 0),
             float(stenosis_percent(float(percent))) if percent is not None else None,
-            word(str(row["grade"])),
+            grade_words(worst) if worst is not None else word(str(row["grade"])),
             _rounded(row["minimal_lumen_diameter_mm"], 2),
             _rounded(row["measured_percent"], 0),
         )
@@ -182,11 +184,17 @@ def moved_line(before: Lesion, now: Lesion) -> str:
         id=now.id,
         segment=segment_words(now.segment),
         stenosis=words,
-        grade=word(now.grade),
+        grade=grade_words(now),
         diameter=number(as_shown(now).minimal_lumen_diameter_mm, 2),
         reference=number(now.reference_diameter_mm, 2),
         length=f"{now.length_mm:.1f}",
     )
+
+
+def grade_words(lesion: Lesion) -> str:
+    """Return the grade of a lesion as a word, `or more` where calcium hides the lumen."""
+    grade = word(lesion.grade)
+    return _("{grade} or more").format(grade=grade) if INTERVAL_ONLY in lesion.flags else grade
 
 
 def lesion_row(lesion: Lesion, opinion: Opinion) -> LesionRow:
@@ -196,7 +204,7 @@ def lesion_row(lesion: Lesion, opinion: Opinion) -> LesionRow:
     mark = _MARKS.get(opinion.state, _("open"))
     cells = (
         segment_words(lesion.segment),
-        _("{grade} or more").format(grade=word(lesion.grade)) if INTERVAL_ONLY in lesion.flags else word(lesion.grade),
+        grade_words(lesion),
         float(stenosis_percent(percent)) if math.isfinite(percent) else None,
         interval_percent(lesion.diameter_stenosis_interval_90),
         _("{mark} edited").format(mark=mark) if opinion.edited else mark,

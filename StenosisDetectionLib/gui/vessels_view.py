@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..scene import browse_nodes, review_views
+from ..stenosis.hidden import as_shown
 from .browse import GOALS, VesselPath, lesion_diameter_mm, vessel_path
 from .reformation_view import ReformationView, Stacks
 from .session import Session
@@ -235,7 +236,8 @@ class VesselsView:
             "reference_high_mm": high,
             "lesion_diameter_mm": lesion_diameter_mm(path, study),
         }
-        throats = [(x.throat_mm, x.minimal_lumen_diameter_mm) for x in study.lesions if x.vessel == path.vessel.name]
+        lesions = [as_shown(lesion) for lesion in study.lesions if lesion.vessel == path.vessel.name]
+        throats = [(lesion.throat_mm, lesion.minimal_lumen_diameter_mm) for lesion in lesions]
         chart = browse_nodes.show_chart_of(
             slicer.mrmlScene, path.vessel.name, columns, np.array(throats, dtype=np.float64).reshape(-1, 2)
         )
