@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from StenosisDetectionLib.errors import Cancelled
 from StenosisDetectionLib.progress import no_report
+from StenosisDetectionLib.segmentation.tissue import widened
 from StenosisDetectionLib.segmentation.tubes import gaussian, symmetric_eigenvalues, tube_response
 
 torch = pytest.importorskip("torch")
@@ -117,3 +119,9 @@ def test_a_raised_cancel_stops_the_filter():
 
     with pytest.raises(Cancelled):
         tube_response(cylinder(1.0, np.array([0, 0, 1])), (SPACING,) * 3, np.ones((61,) * 3, bool), "cpu", report)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_widening_is_the_dilation_of_scipy(steps):
+    mask = np.random.default_rng(steps).random((14, 9, 11)) > 0.98
+    np.testing.assert_array_equal(widened(mask, steps), ndimage.binary_dilation(mask, iterations=steps))

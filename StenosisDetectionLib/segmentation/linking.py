@@ -8,7 +8,7 @@ a short gap is crossed, and chambers are closed. Where a way leads through blood
 import numpy as np
 
 from .branches import voxel_graph
-from .tissue import distance_mm
+from .tissue import distance_mm, widened
 
 BUDGET = 12.0
 """What a way may cost: 48 mm of a bright vessel, 2 mm of dark tissue, or part of each."""
@@ -65,8 +65,8 @@ def missing_vessels(
     waiting = _waiting(labels, rooted, strong, vein, spacing_mm)
     if not waiting:
         return ways, ways
-    near = ndimage.binary_dilation(tubular, iterations=_SHORT_GAP_VOXELS)
-    closed = ndimage.binary_dilation(thick, iterations=_CLOSED_RIM_VOXELS) & ~tubular
+    near = widened(tubular, _SHORT_GAP_VOXELS)
+    closed = widened(thick, _CLOSED_RIM_VOXELS) & ~tubular
     level = myocardium + BLOOD_PART * (1.0 - myocardium)
     voxels = np.argwhere((near | (intensity > level)) & ~closed)
     at = tuple(voxels.T)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..progress import StageReport, no_report
 from .branches import voxel_graph
-from .tissue import distance_mm
+from .tissue import distance_mm, widened
 
 LUMEN_PART = 0.57
 """Where between its surroundings and its core the lumen ends: a little above half, because the vessel wall between
@@ -103,4 +103,4 @@ def connected(core: np.ndarray, filled: np.ndarray, intensity: np.ndarray, spaci
         while node >= 0:
             path[tuple(voxels[node])] = True
             node = int(before[node])
-    return result | path | (ndimage.binary_dilation(path & ~result) & core)
+    return result | path | (widened(path & ~result) & core)

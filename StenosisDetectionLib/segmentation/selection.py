@@ -14,7 +14,7 @@ from .branches import pruned
 from .grow import grow_trees
 from .linking import missing_vessels
 from .outline import connected
-from .tissue import chambers
+from .tissue import chambers, widened
 from .tubes import gaussian
 
 LUMEN_LEVEL = 0.5
@@ -82,47 +82,48 @@ def select_trees(
     vein : array, probability of being a vein, or None.
     myocardium : normalized intensity of the myocardium.
     """
-    from scipy import ndimage
-
-    if vein is not None:
-        # The heads are trained apart, and both may be sure: then what counts is which of the two is surer.
-        vein = np.where(fraction > STRONG_LEVEL, vein / np.maximum(vein + fraction, STRONG_LEVEL), vein)
     report(0.0, "telling vessels from chambers")
-    # a chamber that the network takes for lumen must not swallow the arteries on it
-    open_ = ~aorta & ~chambers(np.asarray(fraction, dtype=np.float32), spacing_mm, LUMEN_LEVEL, LARGEST_RADIUS_MM)
-    tubular = (fraction > WEAK_LEVEL) & open_
     nothing = Trees(np.zeros(aorta.shape, dtype=bool), np.zeros(aorta.shape, dtype=bool), ("no_coronary_artery",))
+    box = _box(fraction > WEAK_LEVEL, seed_zone, spacing_mm)
+    if box is None:
+        return nothing
+    # NumPy computes in half precision voxel by voxel: only what is needed, and in single precision
+    fraction, intensity, aorta, seed_zone = fraction[box].astype(np.float32), intensity[box], aorta[box], seed_zone[box]
+    if vein is not None:
+        vein = vein[box].astype(np.float32)
+        # The heads are trained apart, and both may be sure: then what counts is which of the two is surer.
+        np.divide(vein, np.maximum(vein + fraction, STRONG_LEVEL), out=vein, where=fraction > STRONG_LEVEL)
+    # a chamber that the network takes for lumen must not swallow the arteries on it
+    open_ = ~aorta & ~chambers(fraction, spacing_mm, LUMEN_LEVEL, LARGEST_RADIUS_MM)
+    tubular = (fraction > WEAK_LEVEL) & open_
     volume_ml = np.count_nonzero(tubular) * spacing_mm**3 / 1000.0
     if volume_ml > LARGEST_LUMEN_ML:
         return Trees(nothing.lumen, nothing.bridged, ("lumen_too_large",))
     if volume_ml == 0.0:
         return nothing
-    box = _box(tubular, seed_zone, spacing_mm)
-    fraction, intensity, tubular, open_ = fraction[box], intensity[box], tubular[box], open_[box]
-    vein = None if vein is None else vein[box]
     smooth = _smoothed(intensity, spacing_mm)  # noise makes thin veins look bright
     if vein is not None:
         vein = _without_bright(vein, smooth)
         open_ &= vein <= VEIN_LEVEL
         tubular &= open_
-    roots = seed_zone[box] & ~aorta[box]
+    roots = seed_zone & ~aorta
     strong = tubular & (fraction > STRONG_LEVEL)
     report(0.0, "telling vessels from chambers")
-    thick = chambers(intensity, spacing_mm, 0.5 * (1.0 + myocardium)) | aorta[box]
+    thick = chambers(intensity, spacing_mm, 0.5 * (1.0 + myocardium)) | aorta
     report(0.1, "looking for vessels between the pieces")
     ways, blood = missing_vessels(tubular, strong, roots, smooth, thick, vein, myocardium, spacing_mm)
     visible = tubular | blood
     tubular, strong = visible | ways, strong | ways
     grown = grow_trees(tubular, strong, roots & tubular, smooth, spacing_mm, part_of(report, 0.3, 0.5))
-    grown &= ~aorta[box]
+    grown &= ~aorta
     report(0.5, "cutting veins and leaks")
     artery = smooth if vein is None else np.minimum(smooth, 1.2) + VEIN_WEIGHT * (0.5 - vein)
     grown = pruned(grown, roots & grown, artery, spacing_mm)
     report(0.8, "joining the lumen")
     filled = grown & ((fraction > LUMEN_LEVEL) | blood) & open_
-    joined = grown & connected(grown, filled, np.asarray(fraction, dtype=np.float32), spacing_mm)
+    joined = grown & connected(grown, filled, fraction, spacing_mm)
     # links are three voxels wide: thinner ones break when the mask is brought to another grid
-    links, gaps = (ndimage.binary_dilation(line) & ~aorta[box] for line in (joined & ~filled, joined & ~visible))
+    links, gaps = (widened(line) & ~aorta for line in (joined & ~filled, joined & ~visible))
     lumen, bridged = nothing.lumen, nothing.bridged
     lumen[box] = joined | links
     bridged[box] = gaps & ~visible
@@ -138,8 +139,13 @@ def _without_bright(vein: np.ndarray, smooth: np.ndarray) -> np.ndarray:
     return np.asarray(vein * np.clip((DARKEST_ARTERY - brightest) / (DARKEST_ARTERY - BRIGHTEST_VEIN), 0.0, 1.0))
 
 
-def _box(tubular: np.ndarray, seed_zone: np.ndarray, spacing_mm: float) -> tuple[slice, ...]:
-    """Return the box of what may be a tree, where trees begin, and the vessels that may be missed between them."""
+def _box(tubular: np.ndarray, seed_zone: np.ndarray, spacing_mm: float) -> tuple[slice, ...] | None:
+    """Return the box of what may be a tree, where trees begin, and the vessels that may be missed between them.
+
+    None without any tube.
+    """
+    if not tubular.any():
+        return None
     box = []
     margin = int(np.ceil(MISSED_REACH_MM / spacing_mm))
     for axis in range(3):

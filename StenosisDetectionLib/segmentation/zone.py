@@ -11,6 +11,7 @@ from .coarse import Coarse
 from .grid import RasGrid, resample_to_ras
 from .heads import BLOCK_VOXELS
 from .region import blocks_of, heart_box, mask_box, padded
+from .tissue import widened
 
 ROOT_REACH_MM = 18.0
 """The fine network always looks this far around the aortic root, where the coronary arteries begin."""
@@ -77,5 +78,5 @@ def onward(fraction: np.ndarray, seen: np.ndarray) -> np.ndarray:
     labels, pieces = ndimage.label(count, structure=np.ones((3, 3, 3)))
     large = np.bincount(labels.ravel(), count.ravel(), minlength=pieces + 1) >= _SMALLEST_PIECE
     large[0] = False
-    ahead = ndimage.binary_dilation(large[labels], iterations=_NEAR_BLOCKS) & ~seen
-    return ndimage.binary_dilation(ahead, iterations=_ONWARD_BLOCKS) & ~seen if ahead.any() else ahead
+    ahead = widened(large[labels], _NEAR_BLOCKS) & ~seen
+    return widened(ahead, _ONWARD_BLOCKS) & ~seen if ahead.any() else ahead
