@@ -2,7 +2,8 @@
 
 In: CT, vessel tree, point spread and noise. Out: a `LumenProfile` per vessel in mm and mm2 with standard errors.
 Method: rays in the plane of a rotation-minimizing frame, two-shell fit with the point spread in the model (`fit.py`),
-re-centered once, then smoothed along the vessel over less than a millimeter.
+re-centered once, then smoothed along the vessel over less than a millimeter. Where the path steps sideways out of its
+lumen (`sidesteps.py`) nothing is measured.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .attenuation import lumen_attenuation
 from .contours import Contours, fit_contours
 from .fallback import LARGEST_MISFIT, UNRELIABLE_MM, segmented_lumen
 from .sections import Sections, sections_of
+from .sidesteps import sidesteps
 
 if TYPE_CHECKING:
     from ..progress import StageReport
@@ -185,6 +187,7 @@ def _profiles(
     for number in np.unique(sections.vessel_index):
         vessel = tree.vessels[number]
         own = sections.vessel_index == number
+        gone = lost[own] | sidesteps(vessel.points_ras, np.where(inside[own], diameter[own], np.nan))
         quality = _quality(
             vessel,
             tree.ends_free(vessel),
@@ -193,14 +196,14 @@ def _profiles(
             neighbor[own],
             error[own],
             residual[own],
-            lost[own],
-            failed[own] & ~lost[own],
+            gone,
+            failed[own] & ~gone,
             contours.ring[own],
             (lumen_hu[own] - outside_hu[own]) / noise,
             diameter[own] > STRAYED * 2.0 * sections.radius_mm[own] + STRAYED_MM,
         )
         # Where calcium hides more than half of the circumference, or a stent lies, the lumen cannot be known.
-        known = inside[own] & ~np.isin(quality, ("calcium", "stent")) & ~lost[own]
+        known = inside[own] & ~np.isin(quality, ("calcium", "stent")) & ~gone
         margin = HIDDEN_ERRORS * error[own]
         bounds = np.stack([diameter[own] - margin, np.minimum(diameter[own] + margin, outer_diameter[own])], axis=1)
         hides = inside[own] & (np.array(quality) == "calcium")

@@ -36,6 +36,13 @@ BRANCHING_PERCENT = 35.0
 OSTIAL_PERCENT = 25.0
 """Diameter stenosis needed in the first millimeters at the aorta, where the section cuts the wall obliquely."""
 
+OSTIAL_MM = 2.0
+"""Length that a narrowing which begins where its vessel leaves the aorta must have: the path may begin that far beside
+the orifice, in the wall of the aorta."""
+
+UNSEEN_MM = 1.0
+"""A narrowing this near to where the vessel leaves the image is none: of the vessel there only a part is seen."""
+
 SHOULDER_PERCENT = 10.0
 """A lesion ends where the diameter stenosis falls below this."""
 
@@ -108,8 +115,13 @@ def _candidates(
     known = np.flatnonzero(np.isfinite(reference.diameter_mm))
     # A narrowing from which the lumen does not widen again before the thin end of its vessel is that end.
     thin_end = known[-1] if len(known) and known[-1] < len(stenosis) - 1 else len(stenosis)
-    shortest = points_of(DETECTION_MM) + 1
-    cores = [(first, last) for first, last in runs(narrow) if last - first + 1 >= shortest]
+    shortest, shortest_ostial = points_of(DETECTION_MM) + 1, points_of(OSTIAL_MM) + 1
+    cores = [
+        (first, last)
+        for first, last in runs(narrow)
+        if last - first + 1 >= (shortest_ostial if first == 0 and ostial[0] else shortest)
+    ]
+    outside = np.flatnonzero(np.array(profile.quality) == "outside")
     found: list[Stretch] = []
     for first, last in cores:
         throat = first + int(np.argmax(stenosis[first : last + 1]))
@@ -118,7 +130,8 @@ def _candidates(
         while last < len(stenosis) - 1 and shoulder[last + 1]:
             last += 1
         candidate = Stretch(first, throat, last)
-        if last >= thin_end:
+        unseen = (outside >= first - points_of(UNSEEN_MM)) & (outside <= last + points_of(UNSEEN_MM))
+        if last >= thin_end or unseen.any():
             continue
         if found and first - found[-1].last < points_of(MERGE_MM):
             found[-1:] = _merge_or_split(found[-1], candidate, stenosis)
