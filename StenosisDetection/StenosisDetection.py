@@ -211,7 +211,9 @@ class StenosisDetectionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
             # Not with addObserver of the mixin, which holds on to whatever it has ever observed.
             event = vtk.vtkCommand.ModifiedEvent
-            self._parameterNodeTag = parameterNode.AddObserver(event, self._onParametersChanged)
+            # At a low priority, after the wrapper has refreshed the values it keeps: of observers of one priority, VTK
+            # calls the first one last.
+            self._parameterNodeTag = parameterNode.AddObserver(event, self._onParametersChanged, -1.0)
         self.panel.set_parameters(parameterNode)
 
     def _releaseParameterNode(self) -> None:

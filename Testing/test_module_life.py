@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+import types
 
 import pytest
 from panel_fixtures import MODULE, finish, needs_stand_in, process_events_until, start, table_column
@@ -207,6 +208,36 @@ def test_a_failed_installation_is_told_in_one_line(widget, monkeypatch, error, l
     widget.ui.installPackagesButton.click()
     assert widget.ui.statusLabel.text.startswith(line)
     assert not widget.ui.detailsButton.visible  # no traceback: it is nothing to report
+
+
+@pytest.mark.parametrize(
+    "made, line",
+    [
+        (subprocess.CalledProcessError(1, "pip"), "pip could not install"),
+        (None, "PyTorch was not installed"),
+    ],
+)
+def test_a_failed_installation_of_torch_is_told_in_one_line(widget, monkeypatch, made, line):
+    """The PyTorch extension raises when pip fails, and gives None when the user declined."""
+    import slicer
+
+    def install(_logic, **_options):
+        if made is not None:
+            raise made
+
+    extension = types.ModuleType("PyTorchUtils")
+    extension.PyTorchUtilsLogic = type("PyTorchUtilsLogic", (), {"installTorch": install})
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: extension if name == "PyTorchUtils" else None if name == "torch" else found(name, *rest),
+    )
+    monkeypatch.setattr(slicer.app, "testingEnabled", lambda: False)
+    widget.ui.installTorchButton.click()
+    assert widget.ui.statusLabel.text.startswith(line)
+    assert not widget.ui.detailsButton.visible
 
 
 def test_closing_the_scene_frees_the_volume(reviewed):

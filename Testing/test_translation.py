@@ -161,6 +161,14 @@ def test_without_slicer_a_text_is_itself(monkeypatch):
     assert vocabulary.sentence("text") == "text"
 
 
+def test_a_step_of_the_review_is_translated_part_by_part(marking):
+    marking()
+    assert vocabulary.step_words("rejected L2") == "«rejected» L2"
+    assert vocabulary.step_words("corrected the course of LAD") == "«corrected the course of» LAD"
+    assert vocabulary.step_words("signed the study") == "«signed» «the study»"
+    assert vocabulary.step_words("L2") == "L2"
+
+
 class TestPanel:
     """The panel under the marking translator."""
 

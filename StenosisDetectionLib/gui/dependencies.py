@@ -16,7 +16,12 @@ def require_torch() -> None:
 
 
 def install_torch() -> None:
-    """Install PyTorch through the PyTorch extension, which asks the user first; nothing to do when it is there."""
+    """Install PyTorch through the PyTorch extension, which asks the user first; nothing to do when it is there.
+
+    Raises
+    ------
+    InputError : there is no PyTorch extension, the user did not agree, or pip failed.
+    """
     import slicer
 
     if importlib.util.find_spec("torch") is not None:
@@ -25,7 +30,11 @@ def install_torch() -> None:
         raise _torch_missing()
     from PyTorchUtils import PyTorchUtilsLogic
 
-    if PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT) is None:
+    try:
+        torch = PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT)
+    except subprocess.CalledProcessError as error:
+        raise _pip_failed() from error
+    if torch is None:
         raise InputError(
             _("PyTorch was not installed: press Install PyTorch and accept, or use the module PyTorch Utils")
         )
@@ -53,8 +62,13 @@ def install_packages(requirements: Path) -> None:
     except RuntimeError as error:  # this is how Slicer says that the user declined
         raise InputError(_("the packages were not installed: press Install packages and accept")) from error
     except subprocess.CalledProcessError as error:
-        line = _("pip could not install the packages: connect this computer to the internet, and look into the log")
-        raise InputError(line) from error
+        raise _pip_failed() from error
+
+
+def _pip_failed() -> InputError:
+    return InputError(
+        _("pip could not install the packages: connect this computer to the internet, and look into the log")
+    )
 
 
 def _torch_missing() -> InputError:

@@ -189,7 +189,7 @@ class Panel:
 
         running, showing = self.run.running, self.run.showing
         if self.run.stop():
-            self.run.show_status(_("Cancelled: the scene is as it was."))
+            self.run.show_status(self.run.cancelled_line)
         if running:
             self.run.hide_progress()
             self.update_buttons()
@@ -342,8 +342,9 @@ class Panel:
 
     def _work_changed(self) -> None:
         """Called when work begins and ends; the volume may have been removed or changed by a script meanwhile."""
-        if not self.run.running and self.parameters is not None:
-            self._open(self.parameters.inputVolume)
+        chosen = self.parameters.inputVolume if self.parameters is not None else None
+        if not self.run.running and self.parameters is not None and chosen is not self.session.volume_node:
+            self._open(chosen)
         self.update_buttons()
 
     def _session_changed(self, tree_changed: bool) -> None:

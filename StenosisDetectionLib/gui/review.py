@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..i18n import tr as _
 from ..scene.record import plain, restored
 from ..study import Lesion, Plaque
-from .vocabulary import word
+from .vocabulary import step_words, word
 
 FORMAT = "stenosis-detection/review/1"
 UNDECIDED, ACCEPTED, REJECTED = "", "accepted", "rejected"
@@ -62,7 +62,7 @@ class Event:
     def line(self) -> str:
         """The step in one line for people."""
         change = f": {self.before} → {self.after}" if self.before else (f": {self.after}" if self.after else "")
-        what = f"{word(self.action)} {word(self.subject)}{change}"
+        what = f"{word(self.action)} {step_words(self.subject)}{change}"
         return f"{self.at[:16].replace('T', ' ')}  {word(self.by)}  {what}".rstrip()
 
 

@@ -22,7 +22,12 @@ LONGEST_WAIT_S = 60.0
 
 
 class RunView:
-    """Runs one piece of work at a time and shows how far it is; `on_change` is called when it begins and ends."""
+    """Runs one piece of work at a time and shows how far it is; `on_change` is called when it begins and ends.
+
+    Attributes
+    ----------
+    cancelled_line : what is said when the work under way, or the last one, was cancelled.
+    """
 
     def __init__(self, ui: Any, on_change: Callable[[], None]) -> None:
         import qt
@@ -31,7 +36,7 @@ class RunView:
         self._on_change = on_change
         self._on_result: Callable[[Any], Iterator[None] | None] = _ignore
         self._showing: Iterator[None] | None = None
-        self._cancelled_line = ""
+        self.cancelled_line = ""
         self._worker: Worker[Any] | None = None
         self._stage = ""
         self._timer = qt.QTimer()
@@ -73,7 +78,7 @@ class RunView:
         cancelled_line : what to say when the user cancelled.
         """
 
-        self._on_result, self._cancelled_line = on_result, cancelled_line
+        self._on_result, self.cancelled_line = on_result, cancelled_line
         self._stage = ""
         self._ui.progressBar.value = 0
         self._ui.stageLabel.text = _("Starting")
@@ -154,7 +159,7 @@ class RunView:
         if worker.error is not None:
             self.show_error(worker.error)
         elif worker.cancelled or worker.cancel_requested:
-            self.show_status(self._cancelled_line)
+            self.show_status(self.cancelled_line)
         else:
             self._ui.stageLabel.text = _("Showing the result")
             try:

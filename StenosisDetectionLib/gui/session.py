@@ -19,6 +19,7 @@ from ..study import LabelMap, Lesion, StudyResult
 from ..writing.wording import stenosis_words
 from . import review as steps
 from .review import Review
+from .vocabulary import step_words
 
 ADDED_HALF_MM = 3.0
 """How far a lesion that a reader adds reaches to both sides of its throat, until its markers are moved."""
@@ -244,7 +245,7 @@ class Session:
     @property
     def undo_label(self) -> str:
         """What `undo` would take back; empty when there is nothing."""
-        return self._past[-1].label if self._past else ""
+        return step_words(self._past[-1].label) if self._past else ""
 
     def undo(self) -> None:
         """Take the last step back; that it was taken stays on record."""

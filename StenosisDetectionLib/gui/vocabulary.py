@@ -19,6 +19,17 @@ def word(text: str) -> str:
     return _words().get(text, text)
 
 
+def step_words(step: str) -> str:
+    """Return a step of the review, an action and what it was done to (`rejected L2`), in the language of the
+    application; a subject alone does as well."""
+    parts = step.split(" ")
+    for count in range(len(parts) - 1, 0, -1):
+        action = " ".join(parts[:count])
+        if action in _words():
+            return f"{word(action)} {word(' '.join(parts[count:]))}"
+    return word(step)
+
+
 def sentence(text: str) -> str:
     """Return a sentence of the library, with or without the vessel it is about, in the language of the application."""
     vessel, colon, rest = text.partition(": ")

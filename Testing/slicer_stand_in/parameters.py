@@ -1,10 +1,12 @@
 """A short parameterNodeWrapper: typed parameters in a parameter node that follow widgets, as Slicer's does.
 
 It refuses what Slicer's refuses: a type without serializer, a widget without connector, a combo box without `Choice`, a
-slider without range, a value out of range.
+slider without range, a value out of range. As Slicer's it keeps the values and refreshes them when the node has
+changed, so whoever hears of the change before it does still reads the old ones.
 """
 
 import typing
+import weakref
 
 import slicer
 import vtk
@@ -40,7 +42,7 @@ def _parameter(name, kind, notes, default):
         def write(self, node):
             if node is not None and not isinstance(node, kind):
                 raise ValueError(f"{name} is no {kind.__name__}")
-            self.parameterNode.SetNodeReferenceID(name, node.GetID() if node else None)
+            self.parameterNode.SetNodeReferenceID(name, node.GetID() if node is not None else None)
 
     elif kind in _READ:
 
@@ -58,7 +60,13 @@ def _parameter(name, kind, notes, default):
 
     else:
         raise TypeError(f"the stand-in has no serializer for {kind}")
-    return property(read, write)
+
+    def write_and_keep(self, value):
+        with slicer.util.NodeModify(self.parameterNode):
+            write(self, value)
+            self._kept[name] = read(self)
+
+    return property(lambda self: self._kept[name], write_and_keep), read
 
 
 class _Connector:
@@ -114,15 +122,25 @@ class _Connector:
 
 def parameterNodeWrapper(wrapped):
     """Give a class typed parameters that live in a parameter node and follow widgets with SlicerParameterName."""
-    hints = {}
+    hints, readers = {}, {}
     for name, hint in typing.get_type_hints(wrapped, include_extras=True).items():
         annotated = typing.get_origin(hint) is typing.Annotated
         kind, notes = (typing.get_args(hint)[0], typing.get_args(hint)[1:]) if annotated else (hint, ())
         hints[name] = (kind, notes)
-        setattr(wrapped, name, _parameter(name, kind, notes, getattr(wrapped, name, None)))
+        parameter, readers[name] = _parameter(name, kind, notes, getattr(wrapped, name, None))
+        setattr(wrapped, name, parameter)
 
     def initialize(self, parameter_node):
         self.parameterNode = parameter_node
+        self._kept = {name: read(self) for name, read in readers.items()}
+        weak = weakref.ref(self)
+
+        def refresh(_caller, _event):
+            if weak() is not None:
+                weak()._kept.update({name: read(weak()) for name, read in readers.items()})
+
+        tag = parameter_node.AddObserver(vtk.vtkCommand.ModifiedEvent, refresh)
+        weakref.finalize(self, parameter_node.RemoveObserver, tag).atexit = False
         self._bound = {}
         self._updating = False
 
