@@ -42,6 +42,18 @@ def test_a_step_across_the_vessel_is_found_and_only_there() -> None:
     assert not sidesteps(points[:20], lumen[:20]).any()
 
 
+def test_a_branch_that_is_joined_across_a_gap_begins_behind_it_and_a_narrow_orifice_stays() -> None:
+    across = resampled(np.array([[0, 0, 0], [3.0, 0, 0.8], [3.0, 0, 30.0]], dtype=float))
+    along = np.arange(len(across)) * 0.25
+    lumen = np.where(along < 1.0, 3.0, np.where(along < 3.0, 0.4, 2.0))
+    found = sidesteps(across, lumen)
+    assert found[(along > 1.0) & (along < 2.75)].all()
+    assert not found[along > 5.0].any()
+    # The branch leaves its parent at a right angle and is narrow at its origin.
+    straight = np.stack([ALONG, 0 * ALONG, 0 * ALONG], axis=1)
+    assert not sidesteps(straight, np.where(ALONG < 1.0, 3.0, np.where(ALONG < 4.0, 0.6, 2.0))).any()
+
+
 @pytest.mark.parametrize("radius", [4.0, 8.0, np.inf])
 def test_a_stenosis_in_a_straight_or_bent_vessel_is_no_step(radius: float) -> None:
     if np.isinf(radius):

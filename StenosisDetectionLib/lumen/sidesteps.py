@@ -23,6 +23,9 @@ ACROSS_MM, ACROSS_SHARE, SAME_COSINE = 0.9, 0.45, 0.7
 """A path steps sideways where a chord goes this far across the vessel, and this part of its length (27 degrees), and
 the directions before and behind are the same within 45 degrees. True narrowings reach a third of its length."""
 
+ORIGIN_SHARE = 0.7
+"""The same where a vessel begins and has only a direction behind (45 degrees): branches bend at their origin."""
+
 EMPTIER, EMPTIER_BESIDE, BESIDE_MM = 0.8, 0.9, 1.5
 """It matters where the diameter falls below this part of that before and behind; the step then reaches as far as the
 diameter stays below the second part of it, at most this far."""
@@ -37,22 +40,26 @@ def sidesteps(points_ras: np.ndarray, diameter_mm: np.ndarray) -> np.ndarray:
     result = np.zeros(count, dtype=bool)
     if count <= 2 * far:
         return result
-    middle = np.arange(far, count - far)
-    before = _unit(points_ras[middle - near] - points_ras[middle - far])
+    middle = np.arange(half, count - far)
+    origin = middle < far
     behind = _unit(points_ras[middle + far] - points_ras[middle + near])
+    before = _unit(points_ras[np.maximum(middle - near, 0)] - points_ras[np.maximum(middle - far, 0)])
+    before[origin] = behind[origin]
     vessel = _unit(before + behind)
     chord = points_ras[middle + half] - points_ras[middle - half]
     across = np.linalg.norm(chord - (chord * vessel).sum(axis=1)[:, None] * vessel, axis=1)
     steps = np.zeros(count, dtype=bool)
     steps[middle] = (
         (across > ACROSS_MM)
-        & (across > ACROSS_SHARE * np.linalg.norm(chord, axis=1))
+        & (across > np.where(origin, ORIGIN_SHARE, ACROSS_SHARE) * np.linalg.norm(chord, axis=1))
         & ((before * behind).sum(axis=1) > SAME_COSINE)
     )
     labels, number = ndimage.label(steps)
     for one in range(1, number + 1):
         first, last = np.flatnonzero(labels == one)[[0, -1]]
-        around = np.concatenate([diameter_mm[max(first - far, 0) : first], diameter_mm[last + 1 : last + 1 + far]])
+        # Before its origin a branch is its parent, which is wider.
+        ahead = diameter_mm[first - far : first] if first >= far else diameter_mm[:0]
+        around = np.concatenate([ahead, diameter_mm[last + 1 : last + 1 + far]])
         if not np.isfinite(around).any():
             continue
         usual = float(np.nanmedian(around))
