@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 import weakref
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,6 +111,19 @@ def test_volume_in_the_bundle_is_the_ct(study, folder, tmp_path):
     assert np.array_equal(sitk.GetArrayFromImage(image), study.volume.voxels)
     for index in ((0, 0, 0), (47, 0, 0), (0, 43, 0), (0, 0, 39)):
         assert np.allclose(ras_of(image, index), transform_points(study.volume.ijk_to_ras, index), atol=1e-4)
+
+
+def test_the_first_scene_of_a_process_has_surfaces(tmp_path):
+    """As on the command line: MRML learns how to make surfaces with its first scene, and 3D views show nothing else."""
+    path = tmp_path / "scene.mrb"
+    code = (
+        "import sys; from pathlib import Path; from studies import small_study;"
+        "from StenosisDetectionLib.scene import write_scene; write_scene(small_study(), Path(sys.argv[1]))"
+    )
+    search = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, env={**os.environ, "PYTHONPATH": search})
+    (segmentation,) = nodes_of(read_bundle(path, tmp_path), "vtkMRMLSegmentationNode")
+    assert segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
 
 
 def test_bundle_opens_as_the_scene_that_was_written(study, folder, tmp_path):

@@ -42,6 +42,18 @@ def slicer_package() -> Any:
     return slicer
 
 
+def register_conversions() -> None:
+    """Make sure that segmentations can be turned into surfaces: the first scene of a process registers how.
+
+    Slicer has one from its start; without Slicer a segmentation may be made before any scene is.
+    """
+    slicer = slicer_package()
+    factory = slicer.vtkSegmentationConverterFactory.GetInstance()
+    surface = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+    if factory.ConstructRepresentationObjectByRepresentation(surface) is None:
+        create_scene()
+
+
 def create_scene() -> Any:
     """Return an empty `vtkMRMLScene` that can make, read and write the nodes of a study.
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import StenosisDetectionError
 from ..geometry import transform_points
 from ..study import CTVolume, LabelMap
-from .application import slicer_package
+from .application import register_conversions, slicer_package
 from .terminology import label_color, terminology_entry
 from .volume import image_data, vtk_matrix
 
@@ -23,7 +24,13 @@ _GRID_SLACK = 1e-3
 
 
 def make_segmentation(labels: LabelMap, volume: CTVolume) -> Any:
-    """Return the labels as a `vtkSegmentation`; touches no scene. The segment ids are the names of the labels."""
+    """Return the labels as a `vtkSegmentation`; touches no scene. The segment ids are the names of the labels.
+
+    Raises
+    ------
+    StenosisDetectionError : slicer-core is not installed, or the surfaces cannot be made.
+    """
+    register_conversions()
     converter = slicer_package().vtkSegmentationConverter
     segmentation = slicer_package().vtkSegmentation()
     segmentation.SetSourceRepresentationName(converter.GetBinaryLabelmapRepresentationName())
@@ -32,7 +39,10 @@ def make_segmentation(labels: LabelMap, volume: CTVolume) -> Any:
     for value, label in sorted(labels.names.items()):
         if np.any(labels.labels == value):
             _add_segment(segmentation, image, value, label)
-    segmentation.CreateRepresentation(converter.GetClosedSurfaceRepresentationName())
+    if segmentation.GetNumberOfSegments() and not segmentation.CreateRepresentation(
+        converter.GetClosedSurfaceRepresentationName()
+    ):
+        raise StenosisDetectionError("the surfaces of the vessels could not be made: look into the log")
     return segmentation
 
 
