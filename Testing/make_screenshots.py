@@ -62,9 +62,8 @@ def main(arguments=None):
             _views_picture().save(str(options.output / "views-curved.png"))
             widget.ui.curvedCheckBox.checked = False
             three_d_picture(THUMBNAIL, labels=False).save(str(options.output / "StenosisDetectionDemo.png"))
-            _beside(_panel_picture(widget, ("inputs", "findings", "vessels")), straight).save(
-                str(options.output / "StenosisDetection.png")
-            )
+            panel = _panel_picture(widget, ("inputs", "findings", "vessels"))
+            _beside(panel, _views_picture(panel.height())).save(str(options.output / "StenosisDetection.png"))
         widget.cleanup()
 
 
@@ -106,33 +105,35 @@ def _panel_picture(widget, sections):
     return target.grab().toImage()
 
 
-def _views_picture():
-    """Return the review layout."""
+def _views_picture(least_height=0):
+    """Return the review layout; its plot fills the height that is asked for."""
     from PySide6 import QtCore, QtGui
     from view_pictures import plot_picture, slice_picture, three_d_picture
 
     from StenosisDetectionLib.scene import review_views as views
 
+    bar = 6
+    sizes = dict(VIEWS)
+    others = sum(VIEWS[name][1] + bar for name in ("3d", "reformation"))
+    sizes["plot"] = VIEWS["plot"][0], max(VIEWS["plot"][1], least_height - others - bar)
     pictures = {
         "3d": three_d_picture(VIEWS["3d"]),
         "long": slice_picture(views.LONG_AXIS, VIEWS["long"]),
         "cross": slice_picture(views.CROSS_SECTION, VIEWS["cross"]),
         "reformation": slice_picture(views.REFORMATION, VIEWS["reformation"]),
-        "plot": plot_picture(VIEWS["plot"]),
+        "plot": plot_picture(sizes["plot"]),
     }
     colors = {"3d": "#7f7fb2", "long": "#E69F00", "cross": "#56B4E9", "reformation": "#009E73", "plot": "#888888"}
-    bar = 6
-    height = sum(VIEWS[name][1] + bar for name in ("3d", "reformation", "plot"))
-    whole = QtGui.QImage(VIEWS["plot"][0], height, QtGui.QImage.Format_RGB32)
+    whole = QtGui.QImage(sizes["plot"][0], others + sizes["plot"][1] + bar, QtGui.QImage.Format_RGB32)
     whole.fill(QtCore.Qt.black)
     painter = QtGui.QPainter(whole)
     x = y = 0
     for name, image in pictures.items():
-        painter.fillRect(x, y, VIEWS[name][0] - 1, bar, QtGui.QColor(colors[name]))
+        painter.fillRect(x, y, sizes[name][0] - 1, bar, QtGui.QColor(colors[name]))
         painter.drawImage(x, y + bar, image)
-        x += VIEWS[name][0]
+        x += sizes[name][0]
         if x >= whole.width():
-            x, y = 0, y + VIEWS[name][1] + bar
+            x, y = 0, y + sizes[name][1] + bar
     painter.end()
     return whole
 

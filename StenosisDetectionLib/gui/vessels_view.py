@@ -184,10 +184,10 @@ class VesselsView:
             return
         self._filling = True
         self._ui.positionSlider.maximum = self._path.length_mm
+        self._ui.positionSlider.value = distance_mm
         self._filling = False
         self._on_vessel(name)
         self._show_vessel()
-        self._move_to(distance_mm)
 
     def _move_to(self, distance_mm: float) -> None:
         self._filling = True
