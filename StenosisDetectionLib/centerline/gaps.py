@@ -2,8 +2,10 @@
 
 A piece is joined at one of its tips. A gap of up to 3 mm is bridged whatever its direction; a longer one only where
 both ends point along it, within 60 degrees up to 8 mm and within 37 degrees up to 15 mm. A tip may also point at the
-side of a vessel up to 6 mm away, as a branch with a narrowed origin does. Pieces that remain are named, not measured:
-what feeds them is unknown.
+side of a vessel up to 6 mm away, as a branch with a narrowed origin does. Of several gaps, a straight one counts as
+shorter than one around a corner. A large piece may get a bridge at each of its tips: where a twig of another vessel
+comes near one that a stenosis cuts, the cheaper path decides which of them feeds it. Pieces that remain are named, not
+measured: what feeds them is unknown.
 """
 
 from dataclasses import dataclass
@@ -20,8 +22,11 @@ LONG_GAP_MM, LONG_COSINE = 15.0, 0.8
 SIDE_GAP_MM = 6.0
 """Longest gaps and least cosines between the gap and the direction of its ends, see the head of this file."""
 
+CORNER_COST = 1.0
+"""A gap counts as this many times longer for each of its ends that points across it rather than along it."""
+
 LARGE_PIECE_MM = 15.0
-"""Only pieces of this extent are joined over long gaps or at the side of a vessel."""
+"""Only pieces of this extent are joined over long gaps, at the side of a vessel, or at more than one of their tips."""
 
 SMALLEST_PIECE_MM = 4.0
 """Pieces of smaller extent are noise."""
@@ -58,34 +63,78 @@ def bridge_gaps(
     from scipy.spatial import cKDTree
 
     extents = extents_mm(grid, component)
-    large = np.flatnonzero(extents >= SMALLEST_PIECE_MM)
-    pending = {int(c): (np.inf, -1, -1) for c in large if int(c) not in rooted}
+    pieces = [int(c) for c in np.flatnonzero(extents >= SMALLEST_PIECE_MM)]
+    pending = {c: (np.inf, -1, -1) for c in pieces if c not in rooted}
     if not pending or not rooted:
         return graph, rooted
     matrix = length_matrix(grid, graph)
-    found = _tips(grid, graph, matrix, [np.flatnonzero(component == c) for c in pending])
-    tips = dict(zip(pending, found, strict=True))
+    pieces = [c for c in pieces if c in pending or extents[c] >= LARGE_PIECE_MM]
+    found = _tips(grid, graph, matrix, [np.flatnonzero(component == c) for c in pieces])
+    tips = dict(zip(pieces, found, strict=True))
+    gaps = _Gaps(grid, (matrix + matrix.T).tocsr(), {})
     joined = set(rooted)
     bridges: list[tuple[int, int]] = []
     added = np.flatnonzero(np.isin(component, list(rooted)))
+    ends = np.concatenate([np.zeros(0, dtype=np.int64), *(tips[c] for c in rooted if c in tips)])
     while pending:
-        tree = cKDTree(grid.ras[added])
+        near = cKDTree(grid.ras[added])
         for c, best in pending.items():
-            distance, nearest = tree.query(grid.ras[tips[c]], distance_upper_bound=LONG_GAP_MM)
-            for row in np.argsort(distance, kind="stable"):
-                if distance[row] >= best[0]:
+            for first, second in _pairs(grid, near, added, ends, tips[c]):
+                if np.linalg.norm(grid.ras[second] - grid.ras[first]) >= best[0]:
                     break
-                first, second = int(added[nearest[row]]), int(tips[c][row])
-                if _bridgeable(grid, matrix, first, second, float(extents[c])):
-                    pending[c] = (float(distance[row]), first, second)
-                    break
+                length = gaps.length(first, second, float(extents[c]))
+                if length < best[0]:
+                    best = pending[c] = (length, first, second)
         closest = min(pending, key=lambda c: (pending[c][0], c))
         if not np.isfinite(pending[closest][0]):
             break
         bridges.append(pending.pop(closest)[1:])
         joined.add(closest)
-        added = np.flatnonzero(component == closest)
-    return _with_bridges(grid, graph, bridges), joined
+        added, ends = np.flatnonzero(component == closest), tips[closest]
+    large = sorted(c for c in joined - rooted if extents[c] >= LARGE_PIECE_MM)
+    bridges += _further(grid, component, gaps, tips, joined, large)
+    return _with_bridges(grid, graph, list(dict.fromkeys(bridges))), joined
+
+
+def _further(
+    grid: LumenGrid,
+    component: np.ndarray,
+    gaps: "_Gaps",
+    tips: dict[int, np.ndarray],
+    joined: set[int],
+    large: list[int],
+) -> list[tuple[int, int]]:
+    """Return the shortest gap at each tip of large pieces to other joined lumen that it points to."""
+    from scipy.spatial import cKDTree
+
+    result = []
+    for c in large:
+        others = np.flatnonzero(np.isin(component, list(joined - {c})))
+        ends = np.concatenate([np.zeros(0, dtype=np.int64), *(tips[o] for o in joined - {c} if o in tips)])
+        near = cKDTree(grid.ras[others])
+        for tip in tips[c]:
+            best = (np.inf, -1, -1)
+            for first, second in _pairs(grid, near, others, ends, np.array([tip])):
+                length = gaps.length(first, second, LARGE_PIECE_MM)
+                if length < best[0]:
+                    best = (length, first, second)
+            if best[0] <= MIDDLE_GAP_MM:
+                result.append(best[1:])
+    return result
+
+
+def _pairs(grid: LumenGrid, near: Any, added: np.ndarray, ends: np.ndarray, tips: np.ndarray) -> list[tuple[int, int]]:
+    """Return the pairs of a voxel of the connected lumen and a tip of a piece between which a gap may be, by length."""
+    distance, nearest = near.query(grid.ras[tips], distance_upper_bound=LONG_GAP_MM)
+    found = np.isfinite(distance)
+    pairs = {
+        (int(added[n]), int(tip)): float(d)
+        for d, n, tip in zip(distance[found], nearest[found], tips[found], strict=True)
+    }
+    for tip in tips:
+        apart = np.linalg.norm(grid.ras[ends] - grid.ras[tip], axis=1)
+        pairs |= {(int(end), int(tip)): float(d) for end, d in zip(ends, apart, strict=True) if d <= LONG_GAP_MM}
+    return sorted(pairs, key=lambda pair: (pairs[pair], pair))
 
 
 def _tips(grid: LumenGrid, graph: LumenGraph, matrix: Any, pieces: list[np.ndarray]) -> list[np.ndarray]:
@@ -113,26 +162,44 @@ def _tips(grid: LumenGrid, graph: LumenGraph, matrix: Any, pieces: list[np.ndarr
     return result
 
 
-def _bridgeable(grid: LumenGrid, matrix: Any, first: int, second: int, extent_mm: float) -> bool:
-    """Whether the gap from a voxel of the connected lumen to a tip of a piece is to be bridged."""
-    gap = grid.ras[second] - grid.ras[first]
-    length = float(np.linalg.norm(gap))
-    if length <= SHORT_GAP_MM:
-        return True
-    here, there = _end_at(grid, matrix, first), _end_at(grid, matrix, second)
-    cosines = float(here.direction @ gap) / length, float(-there.direction @ gap) / length
-    if not here.is_tip:
-        return length <= SIDE_GAP_MM and cosines[1] >= LONG_COSINE and extent_mm >= LARGE_PIECE_MM
-    if length <= MIDDLE_GAP_MM:
-        return min(cosines) >= MIDDLE_COSINE
-    return min(cosines) >= LONG_COSINE and extent_mm >= LARGE_PIECE_MM
+@dataclass(frozen=True, eq=False)
+class _Gaps:
+    """Judges gaps between voxels of a grid, given the lengths of edges both ways; `ends` keeps what was found out."""
+
+    grid: LumenGrid
+    matrix: Any
+    ends: dict[int, _End]
+
+    def length(self, first: int, second: int, extent_mm: float) -> float:
+        """Return the length of a gap from connected lumen to a tip of a piece, corners counted; infinite for none."""
+        gap = self.grid.ras[second] - self.grid.ras[first]
+        length = float(np.linalg.norm(gap))
+        if length <= SHORT_GAP_MM and extent_mm < LARGE_PIECE_MM:
+            return length
+        here, there = self._end(first), self._end(second)
+        cosines = float(here.direction @ gap) / max(length, 1e-6), float(-there.direction @ gap) / max(length, 1e-6)
+        counted = length * (1.0 + CORNER_COST * (2.0 - (cosines[0] if here.is_tip else 0.0) - cosines[1]))
+        if length <= SHORT_GAP_MM:
+            return counted
+        if not here.is_tip:
+            possible = length <= SIDE_GAP_MM and cosines[1] >= LONG_COSINE and extent_mm >= LARGE_PIECE_MM
+        elif length <= MIDDLE_GAP_MM:
+            possible = min(cosines) >= MIDDLE_COSINE
+        else:
+            possible = min(cosines) >= LONG_COSINE and extent_mm >= LARGE_PIECE_MM
+        return counted if possible else np.inf
+
+    def _end(self, node: int) -> _End:
+        if node not in self.ends:
+            self.ends[node] = _end_at(self.grid, self.matrix, node)
+        return self.ends[node]
 
 
 def _end_at(grid: LumenGrid, matrix: Any, node: int) -> _End:
     """Return where the lumen around a voxel points, seen along the lumen."""
     from scipy.sparse.csgraph import dijkstra
 
-    along = dijkstra(matrix, directed=False, indices=node, limit=FAR_MM)
+    along = dijkstra(matrix, indices=node, limit=FAR_MM)
     reached = np.flatnonzero(np.isfinite(along))
     shell = reached[along[reached] >= min(_SHELL_MM, 0.6 * float(along[reached].max()))]
     near = reached[along[reached] <= NEAR_MM]

@@ -6,6 +6,7 @@ from ..geometry import spacing_of
 from ..progress import StageReport, no_report
 from ..study import CENTERLINE_SPACING_MM, CTVolume, LumenSegmentation, Vessel, VesselTree
 from .courses import Course, SectionTree, joined_nodes
+from .crossings import uncrossed
 from .crux import end_at_crux
 from .gaps import bridge_gaps
 from .grid import LumenGrid, build_grid, wall_radius
@@ -86,6 +87,7 @@ def extract_tree(
     sections = trace_sections(grid, graph, paths, lambda f, m: report(0.5 + 0.2 * f, m))
     if not sections:
         return VesselTree((), flags=("no_vessel",))
+    sections, whole = uncrossed(grid, sections)
     section_tree = SectionTree(grid.ras, grid.depth, sections, lambda nodes: wall_radius(grid, grid.ras[nodes]))
     doubtful = orientation_doubtful(section_tree)
     naming = name_courses(section_tree)
@@ -93,7 +95,7 @@ def extract_tree(
         return VesselTree((), flags=("no_vessel",))
     if doubtful:
         naming.flags.append("orientation_doubtful")
-    looped = looped_sections(grid, graph, sections)
+    looped = looped_sections(grid, graph, sections) | whole
     for course in naming.courses:
         if looped.intersection(course.sections):
             course.flags.append("loop_cut")

@@ -1,0 +1,80 @@
+"""Where vessels are cut or touch: which of them goes on, from masks of known course."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from centerline_shapes import HEART, Tube, paint, segmentation_of
+from scipy.spatial import cKDTree
+
+from StenosisDetectionLib.centerline import extract_tree
+from StenosisDetectionLib.centerline.crossings import uncrossed
+from StenosisDetectionLib.centerline.paths import Section
+from StenosisDetectionLib.study import LumenSegmentation
+
+
+def part_within(points: np.ndarray, line: np.ndarray, distance_mm: float = 1.0) -> float:
+    """Return the part of points within a distance of a line."""
+    return float((cKDTree(line).query(points)[0] <= distance_mm).mean())
+
+
+def test_a_twig_that_ends_nearer_to_another_vessel_does_not_take_over_what_a_stenosis_cuts():
+    # The circumflex artery is closed over 3 mm; behind that, a twig of it ends 1 mm from the LAD.
+    lcx, lad = HEART["LCX"].points(0.2), HEART["LAD"].points(0.2)[90]
+    seg = segmentation_of([HEART[n] for n in ("LM", "LAD", "OM1", "RCA")])
+    lumen = seg.lumen.copy()
+    radii = np.full(len(lcx), 1.4)
+    radii[40:70] = np.abs(np.linspace(-1.0, 1.0, 30)) * 1.4
+    for part in (slice(0, 47), slice(63, None)):
+        paint(lumen, seg.ijk_to_ras, lcx[part], radii[part])
+    corner = np.array([-46.0, 5.0, -14.0])
+    end = lad + 3.3 * (corner - lad) / np.linalg.norm(corner - lad)
+    twig = Tube((tuple(lcx[110]), tuple(corner), tuple(end)), 0.5, 0.5).points()
+    paint(lumen, seg.ijk_to_ras, twig, np.full(len(twig), 0.55))
+    tree = extract_tree(LumenSegmentation(lumen & ~seg.aorta, seg.aorta, seg.ijk_to_ras, seg.model))
+    vessel = tree.vessel("LCX")
+    assert vessel.parent == "LM" and "bridged" in vessel.flags
+    assert part_within(lcx[20:-60], vessel.points_ras) > 0.95
+    assert tree.vessel("OM1").parent == "LCX"
+
+
+def sections_of(lines: list[np.ndarray], parents: list[int | None]) -> tuple[SimpleNamespace, list[Section]]:
+    """Return a grid that holds the points of lines, 0.8 mm deep in lumen, and their sections."""
+    nodes = np.split(np.arange(sum(map(len, lines))), np.cumsum([len(line) for line in lines])[:-1])
+    sections = [Section(n, parent) for n, parent in zip(nodes, parents, strict=True)]
+    for number, parent in enumerate(parents):
+        if parent is not None:
+            sections[number].nodes = np.concatenate([nodes[parent][-1:], nodes[number]])
+            sections[parent].children.append(number)
+    ras = np.concatenate(lines)
+    return SimpleNamespace(ras=ras, depth=np.full(len(ras), 0.8), voxel_mm=0.5), sections
+
+
+def line(*corners: tuple[float, float]) -> np.ndarray:
+    """Return points every 0.5 mm along straight lines between corners in a plane."""
+    parts = []
+    for (a, b), (c, d) in pairwise(corners):
+        count = round(2 * np.hypot(c - a, d - b))
+        parts.append(np.linspace((a, b, 0.0), (c, d, 0.0), count + 1)[1:])
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize(("tip", "whole"), [((50, 3), True), ((22, 40), False)])
+def test_a_ramus_that_touches_the_circumflex_artery_stays_whole(tip, whole):
+    # The ramus runs 3 mm beside the circumflex artery, from which a short way leads to the rest of it.
+    stem, ramus = line((0, -6), (0, 0)), line((0, 0), (3, 3), (22, 3))
+    lcx, rest_of_lcx = line((0, 0), (22, 0)), line((22, 0), (50, -10))
+    rest = line((22, 0), (22, 3), tip)
+    grid, sections = sections_of([stem, ramus, lcx, rest_of_lcx, rest], [None, 0, 0, 2, 2])
+    result, joined = uncrossed(grid, sections)
+    if not whole:  # what branches off there leads elsewhere, and the vessel beside it ends
+        assert len(result) == 5 and not joined
+        return
+    assert len(result) == 3 and len(joined) == 1
+    vessel = result[joined.pop()]
+    assert vessel.parent == 0
+    np.testing.assert_allclose(grid.ras[vessel.nodes[-1]], [50, 3, 0])
+    other = next(s for s in result if s is not vessel and s.parent == 0)
+    np.testing.assert_allclose(grid.ras[other.nodes[-1]], [50, -10, 0])
+    assert len(other.nodes) == len(sections[2].nodes) + len(sections[3].nodes) - 1
