@@ -156,6 +156,30 @@ def test_later_fields_of_a_truth(results):
         truth_case({"vessels": []}, "a", "truth.json")
 
 
+def test_a_vessel_that_begins_outside_of_the_image_is_neither_right_nor_false(results):
+    """The truth leaves such a vessel out; what the image shows of it cannot be scored."""
+    study = small_study()
+    full = truth_of(study)
+    name = next(
+        lesion.vessel
+        for lesion in study.lesions
+        if all(vessel.parent != lesion.vessel for vessel in study.tree.vessels)
+    )
+    truth = full | {
+        "vessels": [vessel for vessel in full["vessels"] if vessel["name"] != name],
+        "lesions": [lesion for lesion in full["lesions"] if lesion["vessel"] != name],
+    }
+    here = sum(lesion.vessel == name for lesion in study.lesions)
+    left_out = score_case(results[0], truth_case(truth, "case-1", "truth.json")).lesions
+    assert len(left_out.detections) - len(left_out.pairs) == here > 0
+    cut = score_case(results[0], truth_case(truth | {"cropped": [name]}, "case-1", "truth.json")).lesions
+    assert len(cut.detections) == len(cut.pairs) == len(study.lesions) - here
+    assert left_out.category_reference is not None and cut.category_reference is None
+    # A vessel that the image cuts farther on is known from its beginning.
+    shown = score_case(results[0], truth_case(full | {"cropped": [name]}, "case-1", "truth.json")).lesions
+    assert len(shown.detections) == len(study.lesions) and shown.category_reference is not None
+
+
 def test_a_study_without_arteries(folders, results):
     """An empty result is scored, and so is a reference without arteries."""
     nothing = LabelMap(np.zeros((4, 4, 4), dtype=np.uint8), np.eye(4))

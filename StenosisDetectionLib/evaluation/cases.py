@@ -6,8 +6,8 @@ segmentation, a list of lesions those of the stenoses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +47,9 @@ class ReferenceCase:
     """What is known of a case.
 
     `lesions` is None where nothing is known of them, empty where there is none; `group` is a word that cases of one
-    kind share, for example a family of phantoms.
+    kind share, for example a family of phantoms. `unknown_vessels` are vessels of which the reference knows nothing,
+    though the image may show a part of them: a detection there is neither right nor false, and of the patient's
+    category nothing is known.
     """
 
     case_id: str
@@ -57,6 +59,7 @@ class ReferenceCase:
     labels: LabelReader | None = None
     dominance: str | None = None
     group: str = ""
+    unknown_vessels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,15 +85,15 @@ def score_case(result: ResultCase, reference: ReferenceCase) -> CaseScores:
         segmentation = compare_label_maps(result.labels(), reference.labels(), reference.tree)
     lesions = None
     if reference.lesions is not None:
-        lesions = compare_lesions(
-            reference.case_id,
-            reference.lesions,
-            result.lesions,
-            reference.tree,
-            result.tree,
-            result.category,
-            reference.category,
-        )
+        lesions = _compared(result, reference, result.lesions)
+        matched = {found for _, found in lesions.pairs}
+        known = [
+            lesion
+            for number, lesion in enumerate(result.lesions)
+            if number in matched or lesion.vessel not in reference.unknown_vessels
+        ]
+        if reference.unknown_vessels:
+            lesions = replace(_compared(result, reference, known), category_reference=None)
     return CaseScores(
         case_id=reference.case_id,
         group=reference.group,
@@ -101,6 +104,18 @@ def score_case(result: ResultCase, reference: ReferenceCase) -> CaseScores:
         lesions=lesions,
         dominance=None if reference.dominance is None else (reference.dominance, result.tree.dominance),
         note=result.note,
+    )
+
+
+def _compared(result: ResultCase, reference: ReferenceCase, detections: Sequence[LesionFinding]) -> CaseLesions:
+    return compare_lesions(
+        reference.case_id,
+        reference.lesions or (),
+        detections,
+        reference.tree,
+        result.tree,
+        result.category,
+        reference.category,
     )
 
 

@@ -57,10 +57,17 @@ def truth_case(truth: dict[str, Any], case_id: str, source: str, **fields: Any) 
             lesions=tuple(_lesion(item, tree) for item in truth["lesions"]),
             dominance=truth.get("dominance"),
             group=str(truth.get("family") or truth.get("kind") or ""),
+            unknown_vessels=_unknown_vessels(truth),
             **fields,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{source} is incomplete ({error}): render the phantom again") from error
+
+
+def _unknown_vessels(truth: dict[str, Any]) -> tuple[str, ...]:
+    """Return the vessels that begin outside of the image: the truth leaves them out, the image may show them later."""
+    told = {item["name"] for item in truth["vessels"]}
+    return tuple(vessel_name(name) for name in truth.get("cropped") or () if name not in told)
 
 
 def case_of_volume(path: Path) -> str:
