@@ -133,3 +133,46 @@ def test_a_narrowing_at_the_orifice_or_where_the_image_ends_is_a_lesion_only_whe
     # The image ends 20 mm along the vessel; the same narrowing farther off is one.
     assert lesions(np.where((along > 20.0) & (along < 26.0), 1.2, 3.2), "outside", 20.0) == 0
     assert lesions(np.where((along > 30.0) & (along < 36.0), 1.2, 3.2), "outside", 20.0) == 1
+
+
+def test_a_path_that_comes_from_a_thinner_vessel_has_a_reference_of_its_own_there() -> None:
+    """Without a step sideways the same widening is the end of a long narrowing: healthy vessels do not widen."""
+    from test_stenosis import profile_of, vessel_of
+
+    vessel = vessel_of("LCX", 80.0, 1.2, number=11)
+    along = vessel.distance_mm
+    tree = VesselTree((vessel,))
+    diameter = np.where(along < 30.0, 2.0, 3.0)
+    narrowed_all_along = profile_of(vessel, diameter, noise=0.0)
+    (reference,) = fit_references(tree, (narrowed_all_along,))
+    assert reference.diameter_mm[80] > 2.8
+    gone = (along > 29.0) & (along < 31.5)
+    other = replace(
+        narrowed_all_along,
+        diameter_mm=np.where(gone, np.nan, diameter),
+        quality=tuple("unreliable" if out else "ok" for out in gone),
+    )
+    (apart,) = fit_references(tree, (other,))
+    assert apart.diameter_mm[along < 29.0] == pytest.approx(2.0, abs=0.2)
+    assert apart.diameter_mm[along > 32.0] == pytest.approx(3.0, abs=0.1)
+    assert find_lesions(tree, (other,), (apart,), 1.5) == ()
+
+
+def test_beside_calcium_less_evidence_is_enough_only_in_vessels_that_are_wide_enough_to_see_it() -> None:
+    from test_stenosis import bump, profile_of, vessel_of
+
+    def lesions(healthy: float) -> int:
+        vessel = vessel_of("LAD", 80.0, healthy / 2.0, number=7)
+        tree = VesselTree((vessel,))
+        diameter = healthy * bump(vessel.distance_mm, 40.0, 8.0, 50.0)
+        near = np.abs(vessel.distance_mm - 40.0) < 4.0
+        # The narrowing of half of the diameter is 2.2 times its error.
+        profile = replace(
+            profile_of(vessel, diameter, noise=0.0, error=0.05),
+            calcified_area_mm2=np.where(near, 1.0, 0.0),
+            diameter_error_mm=np.where(near, 0.5 * healthy / 2.25, 0.05),
+        )
+        return len(find_lesions(tree, (profile,), fit_references(tree, (profile,)), 1.5))
+
+    assert lesions(3.0) == 1
+    assert lesions(1.7) == 0

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 DETECTION_PERCENT, DETECTION_Z, DETECTION_MM = 20.0, 2.5, 1.0
 """A lesion has this diameter stenosis in percent, this ratio of deficit to its error, over this length in mm."""
 
-CALCIFIED_Z = 2.0
-"""The ratio needed where calcium lies beside the lumen: it makes the error large, and a narrowing likely."""
+CALCIFIED_Z, CALCIFIED_MM = 2.0, 2.0
+"""The ratio needed where calcium lies beside the lumen: it makes the error large, and a narrowing likely. In a healthy
+vessel thinner than that many mm what looks like calcium is as likely noise, and nothing less is needed."""
 
 BRANCHING_PERCENT = 35.0
 """Diameter stenosis needed at a branching point, where the shape of the lumen alone looks like a stenosis."""
@@ -109,7 +110,7 @@ def _candidates(
         ostial = np.array([word == "ostium" for word in profile.quality])
         needed = np.where(branching, BRANCHING_PERCENT, np.where(ostial, OSTIAL_PERCENT, DETECTION_PERCENT))
         enough = stenosis >= needed
-        calcified = np.nan_to_num(profile.calcified_area_mm2) > 0.0
+        calcified = (np.nan_to_num(profile.calcified_area_mm2) > 0.0) & (reference.diameter_mm >= CALCIFIED_MM)
         narrow = usable & enough & (deficit >= np.where(calcified, CALCIFIED_Z, DETECTION_Z))
         shoulder = np.isfinite(stenosis) & (stenosis >= SHOULDER_PERCENT)
     known = np.flatnonzero(np.isfinite(reference.diameter_mm))

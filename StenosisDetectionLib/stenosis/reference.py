@@ -36,6 +36,7 @@ lesion. What is thinner from there to the free end is the end of the vessel, or 
 
 _BRANCH_RADIUS_MM = 0.6
 _SHORTEST_PIECE_MM = 8.0
+_SIDESTEP_MM = 1.0
 _QUANTILE = 0.75
 _STRIDE = 2
 _DISEASED_FRACTION = 0.10
@@ -158,16 +159,16 @@ def _fit_vessel(tree: VesselTree, vessel: Vessel, profile: LumenProfile) -> Refe
     if used.sum() * CENTERLINE_SPACING_MM < _FEWEST_MM:
         nothing = np.full(len(along), np.nan)
         return ReferenceProfile(vessel.name, nothing, nothing.copy(), "none")
-    breaks = _pieces(tree, vessel)
+    breaks, free = _pieces(tree, vessel, _sidesteps(along, diameter, quality, used))
     chosen = np.flatnonzero(used)[::_STRIDE]
-    fitted = _steps_and_tapers(along, breaks, along[chosen], diameter[chosen], _QUANTILE)
+    fitted = _steps_and_tapers(along, breaks, free, along[chosen], diameter[chosen], _QUANTILE)
     for _ in range(3):
         margin = np.maximum(_DISEASED_FRACTION * fitted, 2.0 * np.nan_to_num(error))
         healthy = used & (diameter > fitted - margin)
         chosen = np.flatnonzero(healthy)[::_STRIDE]
         if len(chosen) * _STRIDE * CENTERLINE_SPACING_MM < _FEWEST_MM:
             break
-        fitted = _steps_and_tapers(along, breaks, along[chosen], diameter[chosen], 0.5)
+        fitted = _steps_and_tapers(along, breaks, free, along[chosen], diameter[chosen], 0.5)
     scatter = 1.4826 * np.median(np.abs(diameter[chosen] - fitted[chosen]))
     # The fit rests on the samples of its own piece; they are correlated over about a millimeter.
     piece = np.searchsorted(breaks, along, side="right")
@@ -178,8 +179,23 @@ def _fit_vessel(tree: VesselTree, vessel: Vessel, profile: LumenProfile) -> Refe
     return ReferenceProfile(vessel.name, fitted, uncertainty, "model")
 
 
-def _pieces(tree: VesselTree, vessel: Vessel) -> np.ndarray:
-    """Return where along the vessel the reference may step: at branches that matter, pieces not too short."""
+def _sidesteps(along: np.ndarray, diameter: np.ndarray, quality: np.ndarray, used: np.ndarray) -> list[float]:
+    """Return where along a vessel its path stepped sideways out of the lumen, with enough measured on both sides."""
+    places = []
+    for first, last in runs((quality == "unreliable") & ~np.isfinite(diameter)):
+        middle = 0.5 * float(along[first] + along[last])
+        least = min(used[:first].sum(), used[last + 1 :].sum()) * CENTERLINE_SPACING_MM
+        if along[last] - along[first] >= _SIDESTEP_MM and least >= _SHORTEST_PIECE_MM:
+            places.append(middle)
+    return places
+
+
+def _pieces(tree: VesselTree, vessel: Vessel, sidesteps: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return where along the vessel the reference may step, pieces not too short, and which steps (bool) are free.
+
+    It may step down at branches that matter. Where the path stepped sideways it may have come from another vessel, so
+    that the step is free.
+    """
     at = sorted(
         child.parent_distance_mm
         for child in tree.vessels
@@ -189,20 +205,24 @@ def _pieces(tree: VesselTree, vessel: Vessel) -> np.ndarray:
         and float(np.median(child.radius_mm)) >= _BRANCH_RADIUS_MM
     )
     breaks: list[float] = []
-    for position in at:
-        before = breaks[-1] if breaks else 0.0
-        if position - before >= _SHORTEST_PIECE_MM and vessel.length_mm - position >= _SHORTEST_PIECE_MM:
+    for position in sidesteps:
+        if position - (breaks[-1] if breaks else 0.0) >= _SHORTEST_PIECE_MM:
             breaks.append(position)
-    return np.array(breaks)
+    for position in at:
+        others = [0.0, vessel.length_mm, *breaks]
+        if min(abs(position - other) for other in others) >= _SHORTEST_PIECE_MM:
+            breaks.append(position)
+    breaks.sort()
+    return np.array(breaks), np.isin(breaks, sidesteps)
 
 
 def _steps_and_tapers(
-    along: np.ndarray, breaks: np.ndarray, x: np.ndarray, y: np.ndarray, quantile: float
+    along: np.ndarray, breaks: np.ndarray, free: np.ndarray, x: np.ndarray, y: np.ndarray, quantile: float
 ) -> np.ndarray:
     """Fit steps and tapers to samples (x, y) by quantile regression and return the fit at `along`.
 
     Unknowns are the level at the start of each piece and its taper; the linear program minimizes the pinball loss
-    subject to tapers of 0 to `STEEPEST_TAPER` and steps of 0 to `LARGEST_STEP` at the breaks.
+    subject to tapers of 0 to `STEEPEST_TAPER` and steps of 0 to `LARGEST_STEP` at the breaks that are not free.
     """
     from scipy.optimize import linprog
     from scipy.sparse import csr_array, eye_array, hstack
@@ -224,6 +244,8 @@ def _steps_and_tapers(
     # Level after the break <= level before it, and >= (1 - LARGEST_STEP) of it.
     steps = np.zeros((2 * (count - 1), 2 * count + 2 * len(x)))
     for n in range(count - 1):
+        if free[n]:
+            continue
         length = ends[n] - starts[n]
         steps[2 * n, [n + 1, n, count + n]] = 1.0, -1.0, length
         keep = 1.0 - LARGEST_STEP
