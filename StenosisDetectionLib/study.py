@@ -239,6 +239,8 @@ class LumenProfile:
     contrast_to_noise : (N,) lumen minus surroundings over the SD of the noise.
     hidden_diameter_mm : (N, 2) smallest and largest diameter that the fit allows where calcium hides the lumen, NaN
         elsewhere; None where not known.
+    calcium_error_mm : (N,) standard error of `diameter_mm`, beside that of the fit, from calcium that may be lumen and
+        lumen that may be calcium; None where not known.
     """
 
     vessel: str
@@ -260,6 +262,7 @@ class LumenProfile:
     plaque_hu: np.ndarray | None = None
     contrast_to_noise: np.ndarray | None = None
     hidden_diameter_mm: np.ndarray | None = None
+    calcium_error_mm: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -241,9 +241,10 @@ def test_plaque_of_the_whole_tree_is_what_is_thicker_than_a_healthy_wall() -> No
 @pytest.mark.parametrize(
     ("start", "end", "area", "parent", "kept"),
     [
-        (30.0, 32.0, 1.0, None, True),
-        (30.0, 30.5, 1.0, None, False),  # too short
-        (30.0, 32.0, 0.4, None, False),  # too small
+        (30.0, 32.0, 1.5, None, True),
+        (30.0, 30.5, 9.0, None, False),  # too short
+        (30.0, 38.0, 0.4, None, False),  # too small
+        (30.0, 32.0, 1.0, None, False),  # too little
         (1.0, 4.0, 9.0, None, False),  # blood of the aorta
         (1.0, 4.0, 9.0, "LM", True),
     ],

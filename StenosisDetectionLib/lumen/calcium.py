@@ -33,8 +33,12 @@ TYPICAL_EXCESS_HU = 750.0
 GAP_MM, GAP_SD_MM = 0.1, 0.3
 """Prior of the distance from the lumen to the calcium beside it in mm."""
 
+LEAST_EXCESS_HU, BRIGHTER = 350.0, 1.15
+"""Calcium is at least this much above the wall in HU, and brighter than the lumen by this factor of its contrast."""
+
 _LOWEST = (0.2, 0.1, -1e3, 0.1, 0.0)
 _HIGHEST = (8.0, 3.0, 1e3, 2.6, 2500.0)
+_RING_HALF_ANGLE = 2.2
 _RADIAL, _ANGULAR = 3, 11
 
 
@@ -49,10 +53,21 @@ class Calcium:
     present: torch.Tensor
 
 
-def clamped(parameters: torch.Tensor) -> torch.Tensor:
-    """Return parameters (..., 5) within what an arc can be."""
+def least_excess_hu(contrast_hu: torch.Tensor) -> torch.Tensor:
+    """Return how much brighter than the wall calcium is at least in HU, for a lumen that much brighter than the wall.
+
+    Without that bound a wide lumen is as well explained by a narrow one with calcium as dim as blood beside it.
+    """
+    return (BRIGHTER * contrast_hu).clamp(min=LEAST_EXCESS_HU)
+
+
+def clamped(parameters: torch.Tensor, least_excess: torch.Tensor | None = None) -> torch.Tensor:
+    """Return parameters (S, C, 5) within what an arc can be; `least_excess` (S,) HU above the wall."""
     low, high = parameters.new_tensor(_LOWEST), parameters.new_tensor(_HIGHEST)
-    return parameters.clamp(low, high)
+    result = parameters.clamp(low, high)
+    if least_excess is not None:
+        result[..., 4] = result[..., 4].maximum(least_excess[:, None])
+    return result
 
 
 def arc_area(parameters: torch.Tensor) -> torch.Tensor:
@@ -177,7 +192,7 @@ def guess_side(radius: torch.Tensor, side: torch.Tensor) -> Calcium:
     Parameters
     ----------
     radius : (S,) of the lumen in mm.
-    side : (S,) which of the `SIDES`.
+    side : (S,) which of the `SIDES`; `SIDES` itself stands for nearly all around.
     """
     import torch
 
@@ -186,7 +201,7 @@ def guess_side(radius: torch.Tensor, side: torch.Tensor) -> Calcium:
     parameters[:, 0, 0] = radius
     parameters[:, 0, 1] = 0.8
     parameters[:, 0, 2] = side * (2.0 * math.pi / SIDES)
-    parameters[:, 0, 3] = 0.5
+    parameters[:, 0, 3] = torch.where(side < SIDES, 0.5, _RING_HALF_ANGLE)
     parameters[:, 0, 4] = TYPICAL_EXCESS_HU
     present = torch.zeros(len(radius), MOST_ARCS, dtype=torch.bool, device=radius.device)
     present[:, 0] = True

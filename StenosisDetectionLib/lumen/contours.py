@@ -19,7 +19,7 @@ from ..progress import no_report
 from ..study import CENTERLINE_SPACING_MM
 from .attenuation import calcium_threshold_hu
 from .calcium import SIDES, Calcium, guess_side
-from .fit import WALL_HU, SectionData, SectionFit, chosen_sections, fit_sections
+from .fit import WALL_HU, SectionData, SectionFit, chosen_sections, excess_width, fit_sections
 from .neighbors import neighbor_samples, other_vessels
 from .rays import (
     Rays,
@@ -45,6 +45,13 @@ vessel is narrow, plaque and so calcium are likelier. The priors of its arcs alr
 PATH_SD_MM = 0.5
 """How far the path lies from the middle of the lumen."""
 
+MOST_UNSEEN = 2.0
+"""Calcium of this area in units of 2 pi sigma^2 keeps 1 - exp(-2) of its attenuation through the point spread: what is
+larger and nowhere brighter than the lumen is a lumen."""
+
+MOST_BY_PATH = 2.0
+"""The most that the distances from the path count: a path can be off itself, where its segmentation is."""
+
 _SECTIONS_A_BATCH = 512
 
 _CALCIFIED_A_BATCH = 96
@@ -52,8 +59,10 @@ _CALCIFIED_A_BATCH = 96
 _SHIFTED, _ELONGATED = 0.25, 0.12
 _NARROW, _SURROUNDINGS_MM = 0.85, 10.0
 _SMALL_LUMEN_MM, _DIMMED_LUMEN = 0.3, 0.75
+_SMALLEST_LUMEN_MM, _NARROWED = 0.2, 0.4
 _TRIAL_ITERATIONS = 5
 _FEWEST_QUIET = 20
+_HEALTHY_MM, _HEALTHY_PERCENTILE = 15.0, 75.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +71,8 @@ class Contours:
 
     `centers` (S, 3) RAS; `fit`; `calcified` (S, A) rays that meet calcium; `neighbor` (S, A) mm where another vessel
     begins; `ring` (S,) share of rays that meet a bright ring; `inside` (S,) whether the section lies in the volume;
-    `core_hu` (S,) HU at the center; `doubt_mm` (S,) standard error of the diameter from which explanation is right.
+    `core_hu` (S,) HU at the center; `shines` (S,) whether anything is brighter than the lumen; `doubt_mm` (S,) standard
+    error of the diameter from which explanation is right.
     """
 
     centers: np.ndarray
@@ -72,6 +82,7 @@ class Contours:
     ring: np.ndarray
     inside: np.ndarray
     core_hu: np.ndarray
+    shines: np.ndarray
     doubt_mm: np.ndarray
 
 
@@ -98,6 +109,7 @@ class _Fitter:
         self.sampler, self.sections, self.covariance = sampler, sections, covariance
         self.lumen_hu, self.noise_hu = lumen_hu, noise_hu
         self.neighbors = other_vessels(sections)
+        self.healthy_radius = np.full(len(sections.centers), np.inf)
 
     def see(self, index: np.ndarray, centers: np.ndarray, radius: np.ndarray) -> _Seen:
         """Sample the sections of an index at given centers."""
@@ -125,26 +137,42 @@ class _Fitter:
         return _Seen(rays, view, data)
 
     def with_calcium(
-        self, index: np.ndarray, centers: np.ndarray, radius: np.ndarray, side: np.ndarray | None = None
-    ) -> tuple[_Seen, SectionFit, np.ndarray]:
-        """Fit sections with calcium: where it shines, or else on the side (M,) where it explains most.
+        self, index: np.ndarray, centers: np.ndarray, radius: np.ndarray, sides: np.ndarray | None = None
+    ) -> tuple[_Seen, SectionFit, np.ndarray, np.ndarray]:
+        """Fit sections with calcium, from a start where it shines, or else on the side where it explains most.
 
-        Returns what was seen, the fit and the sides; sides that are known already can be given.
+        Where it shines a second start is a lumen narrowed to `_NARROWED` with calcium on the best side: shining calcium
+        and lumen run into one, and what is lumen of it depends on the start. The better fit is taken.
+
+        Returns what was seen, the fit, the sides (2, M) of both starts, and the standard error (M,) in mm of the
+        diameter from which of the two is right; sides that are known already can be given.
         """
         import torch
 
         seen = self.see(index, centers, radius)
         shining = seen.view.calcium
         shines = shining.present.any(dim=1)
-        start = torch.where(shines, seen.data.radius, (_DIMMED_LUMEN * seen.data.radius).clamp(min=_SMALL_LUMEN_MM))
-        if side is None:
-            side = self._sides(seen.data, start, ~shines)
-        hidden = guess_side(start, torch.from_numpy(side).to(start))
+        healthy = torch.tensor(self.healthy_radius[index], dtype=torch.float32, device=self.sampler.device)
+        data = replace(seen.data, healthy_radius=healthy)
+        likely = torch.minimum(data.radius, healthy)
+        start = torch.where(shines, likely, (_DIMMED_LUMEN * likely).clamp(min=_SMALL_LUMEN_MM))
+        small = (_NARROWED * likely).clamp(min=_SMALLEST_LUMEN_MM)
+        if sides is None:
+            sides = np.stack([self._sides(data, start, ~shines), self._sides(data, small, shines)])
+        of_side = torch.from_numpy(sides).to(start)
+        hidden = guess_side(start, of_side[0])
         calcium = Calcium(
             torch.where(shines[:, None, None], shining.parameters, hidden.parameters),
             torch.where(shines[:, None], shining.present, hidden.present),
         )
-        return seen, fit_sections(replace(seen.data, radius=start, calcium=calcium)), side
+        fit = fit_sections(replace(data, radius=start, calcium=calcium))
+        doubt = np.zeros(len(index))
+        rows = torch.nonzero(shines)[:, 0]
+        if len(rows):
+            part = replace(chosen_sections(data, rows), radius=small[rows])
+            other = fit_sections(replace(part, calcium=guess_side(part.radius, of_side[1, rows])))
+            doubt[rows.cpu().numpy()] = _take_better(fit, other, rows)
+        return seen, fit, sides, doubt
 
     def _sides(self, data: SectionData, start: torch.Tensor, wanted: torch.Tensor) -> np.ndarray:
         """Return the side (S,) of the lumen on which calcium explains the wanted sections best, by short fits."""
@@ -156,11 +184,26 @@ class _Fitter:
             return best
         part = _thinned(replace(chosen_sections(data, rows), radius=start[rows]))
         costs = []
-        for side in range(SIDES):
+        for side in range(SIDES + 1):
             guess = guess_side(part.radius, torch.full_like(part.radius, float(side)))
             costs.append(fit_sections(replace(part, calcium=guess), _TRIAL_ITERATIONS).cost)
         best[rows.cpu().numpy()] = torch.stack(costs).argmin(dim=0).cpu().numpy()
         return best
+
+
+def _take_better(fit: SectionFit, other: SectionFit, rows: torch.Tensor) -> np.ndarray:
+    """Put the other fit (M,) of the rows (M,) where it costs less; return the doubt (M,) in mm between both."""
+    import torch
+
+    # Chi-squared counts in units of what the better of both leaves unexplained.
+    unit = torch.minimum(fit.residual[rows], other.residual).square().clamp(min=1.0)
+    share = torch.sigmoid((0.5 * (fit.cost[rows] - other.cost) / unit).clamp(-30.0, 30.0))
+    diameter = [2.0 * radius.square().mean(dim=1).sqrt() for radius in (fit.radius[rows], other.radius)]
+    doubt = (share * (1.0 - share)).sqrt() * (diameter[0] - diameter[1]).abs()
+    better = share > 0.5
+    for f in fields(SectionFit):
+        getattr(fit, f.name)[rows[better]] = getattr(other, f.name)[better]
+    return doubt.cpu().numpy().astype(np.float64)
 
 
 def _thinned(data: SectionData) -> SectionData:
@@ -203,6 +246,7 @@ def fit_contours(
     rows = np.flatnonzero(odd | narrow)
     if len(rows) == 0:
         return contours
+    fitter.healthy_radius[chosen] = _healthy_radius(contours, vessel, chosen, ~odd & ~narrow)
     calcified: list[Contours] = []
     for batch in _batches(chosen[rows], _CALCIFIED_A_BATCH):
         done = sum(len(part.centers) for part in calcified) / len(rows)
@@ -210,8 +254,10 @@ def fit_contours(
         calcified.append(_fit_calcified(fitter, batch))
     other = _joined(calcified)
     usual = _usual_misfit(contours, vessel, ~odd & ~narrow)[rows]
-    gain = _gain(contours, other, rows, sections.centers[chosen[rows]], chosen[rows], vessel[rows], usual)
+    path, healthy = sections.centers[chosen[rows]], fitter.healthy_radius[chosen[rows]]
+    gain = _gain(contours, other, rows, path, chosen[rows], vessel[rows], usual, healthy)
     evidence = gain - np.where(narrow[rows], NARROW_EVIDENCE, EVIDENCE)
+    evidence[_unseen(other, float(np.mean(np.diag(covariance))))] = -np.inf
     return _better(contours, other, rows, evidence)
 
 
@@ -239,6 +285,7 @@ def _contours_of(centers: np.ndarray, fit: SectionFit, seen: _Seen) -> Contours:
         ring=seen.view.ring.cpu().numpy().astype(np.float64),
         inside=seen.rays.inside.cpu().numpy(),
         core_hu=seen.rays.values[:, :, :2].mean((1, 2)).cpu().numpy().astype(np.float64),
+        shines=seen.view.calcium.present.any(dim=1).cpu().numpy(),
         doubt_mm=np.zeros(len(centers)),
     )
 
@@ -263,10 +310,10 @@ def _fit_calcified(fitter: _Fitter, index: np.ndarray) -> Contours:
     """Fit a lumen on the path with calcium beside it."""
     sections = fitter.sections
     path, radius = sections.centers[index], sections.radius_mm[index]
-    _, fit, side = fitter.with_calcium(index, path, radius)
+    _, fit, sides, _ = fitter.with_calcium(index, path, radius)
     centers = path + _recentering(fit, sections.frames[index])
-    seen, fit, _ = fitter.with_calcium(index, centers, radius, side)
-    return _contours_of(centers, fit, seen)
+    seen, fit, _, doubt = fitter.with_calcium(index, centers, radius, sides)
+    return replace(_contours_of(centers, fit, seen), doubt_mm=doubt)
 
 
 def _gain(
@@ -277,6 +324,7 @@ def _gain(
     index: np.ndarray,
     vessel: np.ndarray,
     usual: np.ndarray,
+    healthy: np.ndarray,
 ) -> np.ndarray:
     """Return by how much calcium lowers chi-squared in the rows (M,), averaged along the vessel.
 
@@ -284,11 +332,17 @@ def _gain(
     ----------
     path, index, vessel : (M, 3) points of the path, (M,) numbers along the vessels, and of the vessels.
     usual : (M,) chi-squared over the independent samples that a section there has anyway.
+    healthy : (M,) mm of the healthy radius there, which the fit with calcium knows as well.
     """
-    gain = (plain.fit.cost.cpu().numpy()[rows] - other.fit.cost.cpu().numpy()) / usual
+    import torch
+
+    too_wide = excess_width(plain.fit.radius_coefficients[rows, 0].cpu(), torch.from_numpy(healthy).float())
+    cost = plain.fit.cost.cpu()[rows] + too_wide**2
+    gain = (cost.numpy() - other.fit.cost.cpu().numpy()) / usual
     # The path was drawn through the lumen: the farther from it, the less an explanation is believed.
     away = [((one - path) ** 2).sum(axis=1) for one in (plain.centers[rows], other.centers)]
-    return _averaged(gain + (away[0] - away[1]) / PATH_SD_MM**2, index, vessel)
+    by_path = np.clip((away[0] - away[1]) / PATH_SD_MM**2, -MOST_BY_PATH, MOST_BY_PATH)
+    return _averaged(gain + by_path, index, vessel)
 
 
 def _better(plain: Contours, other: Contours, rows: np.ndarray, evidence: np.ndarray) -> Contours:
@@ -298,7 +352,9 @@ def _better(plain: Contours, other: Contours, rows: np.ndarray, evidence: np.nda
     share = 1.0 / (1.0 + np.exp(-np.clip(evidence, -30.0, 30.0)))
     diameter = [2.0 * one.fit.radius.square().mean(dim=1).sqrt().cpu().numpy() for one in (plain, other)]
     doubt = plain.doubt_mm.copy()
-    doubt[rows] = np.sqrt(share * (1.0 - share)) * np.abs(diameter[0][rows] - diameter[1])
+    doubt[rows] = np.hypot(
+        np.sqrt(share * (1.0 - share)) * np.abs(diameter[0][rows] - diameter[1]), np.sqrt(share) * other.doubt_mm
+    )
     worth = evidence > 0.0
     keep, taken = rows[worth], np.flatnonzero(worth)
     fit = SectionFit(*(getattr(plain.fit, f.name).clone() for f in fields(SectionFit)))
@@ -333,6 +389,32 @@ def _narrow(contours: Contours, vessel: np.ndarray) -> np.ndarray:
         own = vessel == number
         usual[own] = percentile_filter(radius[own], 75, size=width, mode="nearest")
     return (radius < _NARROW * usual) & np.isinf(contours.neighbor).all(axis=1)
+
+
+def _unseen(calcified: Contours, variance_mm2: float) -> np.ndarray:
+    """Return which sections (S,) have more calcium than can stay as dim as the lumen through the point spread."""
+    area = calcified.fit.calcium_area.cpu().numpy()
+    return ~calcified.shines & (area > MOST_UNSEEN * 2.0 * np.pi * variance_mm2)
+
+
+def _healthy_radius(contours: Contours, vessel: np.ndarray, index: np.ndarray, quiet: np.ndarray) -> np.ndarray:
+    """Return the radius (S,) in mm of the quiet sections around each section; infinite where there are too few.
+
+    That percentile of those within `_HEALTHY_MM` along the vessel: farther ones lie beyond branches.
+    """
+    radius = contours.fit.radius_coefficients[:, 0].cpu().numpy().astype(np.float64)
+    quiet = quiet & np.isinf(contours.neighbor).all(axis=1)
+    healthy = np.full(len(radius), np.inf)
+    half = round(_HEALTHY_MM / CENTERLINE_SPACING_MM)
+    for number in np.unique(vessel):
+        own = np.flatnonzero(vessel == number)
+        good = own[quiet[own]]
+        first = np.searchsorted(index[good], index[own] - half)
+        last = np.searchsorted(index[good], index[own] + half, side="right")
+        for i, a, b in zip(own, first, last, strict=True):
+            if b - a >= _FEWEST_QUIET:
+                healthy[i] = np.percentile(radius[good[a:b]], _HEALTHY_PERCENTILE)
+    return healthy
 
 
 def _usual_misfit(contours: Contours, vessel: np.ndarray, quiet: np.ndarray) -> np.ndarray:

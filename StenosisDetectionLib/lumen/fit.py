@@ -32,6 +32,10 @@ WALL_HU, WALL_HU_SD = 80.0, 35.0
 WALL_MM, WALL_MM_SD = 0.65, 0.6
 """Prior of the thickness of wall and plaque in mm."""
 
+WIDER_SD = 0.1
+"""A lumen beside calcium exceeds the healthy radius by this part of it: calcium narrows, and what shines beyond the
+healthy lumen is calcium."""
+
 _SMALLEST_RADIUS_MM, _SMALLEST_ANNULUS_MM = 0.15, 0.15
 ITERATIONS = 14
 """Most steps of a fit."""
@@ -55,7 +59,8 @@ class SectionData:
     `values` and `weights` are (S, A, P): HU and the information of each sample in 1/HU^2 (0 leaves it out);
     `distance` (S, P) mm from the center; `sigma` (S, A) point spread in mm along each ray; `lumen_hu`, `lumen_hu_sd`
     and `radius` (S,) the prior of the lumen's attenuation and a first guess of its radius; `noise_hu` SD of the noise;
-    `calcium` the first guess of the arcs of calcium, None to fit none.
+    `calcium` the first guess of the arcs of calcium, None to fit none; `healthy_radius` (S,) mm that a lumen beside
+    calcium hardly exceeds, infinite where it is not known and None for no such limit.
     """
 
     values: torch.Tensor
@@ -67,6 +72,7 @@ class SectionData:
     radius: torch.Tensor
     noise_hu: float
     calcium: Calcium | None = None
+    healthy_radius: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,11 @@ class SectionFit:
     residual: torch.Tensor
     calcium_area: torch.Tensor
     cost: torch.Tensor
+
+
+def excess_width(radius: torch.Tensor, healthy: torch.Tensor) -> torch.Tensor:
+    """Return by how many standard deviations a mean radius exceeds that of the healthy vessel, 0 where it does not."""
+    return ((radius - healthy) / (WIDER_SD * healthy)).clamp(min=0.0).nan_to_num(0.0)
 
 
 def fourier_basis(angles: int, order: int, like: torch.Tensor) -> torch.Tensor:
@@ -130,8 +141,8 @@ def fit_sections(data: SectionData, iterations: int = ITERATIONS) -> SectionFit:
 
 def chosen_sections(data: SectionData, index: torch.Tensor, arcs: int = 0) -> SectionData:
     """Return the sections of an index, with that many arcs of calcium."""
-    names = [f.name for f in fields(SectionData) if f.name not in ("noise_hu", "calcium")]
-    part = replace(data, **{name: getattr(data, name)[index] for name in names}, calcium=None)
+    known = {f.name: getattr(data, f.name) for f in fields(SectionData) if f.name not in ("noise_hu", "calcium")}
+    part = replace(data, **{k: None if v is None else v[index] for k, v in known.items()}, calcium=None)
     if arcs == 0 or data.calcium is None:
         return part
     return replace(part, calcium=Calcium(data.calcium.parameters[index, :arcs], data.calcium.present[index, :arcs]))
@@ -151,6 +162,7 @@ class _Problem:
         self.outside_basis = fourier_basis(angles, SURROUNDINGS_ORDER, like)
         self.arcs = 0 if data.calcium is None else data.calcium.parameters.shape[1]
         width = _WIDTH + source.PARAMETERS * self.arcs
+        self.least_excess = source.least_excess_hu(data.lumen_hu - WALL_HU)
 
         start, precision = like.new_zeros(sections, width), like.new_zeros(sections, width)
         start[:, 0] = data.radius
@@ -167,7 +179,7 @@ class _Problem:
         precision[:, _LUMEN] = 1.0 / data.lumen_hu_sd**2
         precision[:, _OUTSIDE] = 1.0 / 150.0**2
         if data.calcium is not None:
-            start[:, _WIDTH:] = data.calcium.parameters.flatten(1)
+            start[:, _WIDTH:] = source.clamped(data.calcium.parameters, self.least_excess).flatten(1)
             precision[:, _WIDTH:] = 1.0 / like.new_tensor(source.PRIOR_SD * self.arcs) ** 2
         self.start, self.prior, self.precision = start, start.clone(), precision
 
@@ -230,7 +242,13 @@ class _Problem:
         total = total + (self.precision * (parameters - self.prior) ** 2).sum(1)
         if self.arcs:
             total = total + (self.gaps(parameters)[0] ** 2).sum(1) / source.GAP_SD_MM**2
-        return total
+        return total + self.too_wide(parameters) ** 2
+
+    def too_wide(self, parameters: torch.Tensor) -> torch.Tensor:
+        """Return by how many standard deviations (S,) the mean radius exceeds that of the healthy vessel."""
+        if self.data.healthy_radius is None:
+            return parameters.new_zeros(len(parameters))
+        return excess_width(parameters[:, 0], self.data.healthy_radius)
 
     def normal_equations(
         self,
@@ -257,7 +275,14 @@ class _Problem:
             misfit, slopes = self.gaps(parameters)
             normal = normal + slopes.transpose(1, 2) @ slopes / source.GAP_SD_MM**2
             gradient = gradient + (slopes * misfit[..., None]).sum(1) / source.GAP_SD_MM**2
-        return normal + torch.diag_embed(self.precision), gradient + self.precision * (self.prior - parameters)
+        normal = normal + torch.diag_embed(self.precision)
+        gradient = gradient + self.precision * (self.prior - parameters)
+        wide, healthy = self.too_wide(parameters), self.data.healthy_radius
+        if healthy is not None:
+            slope = torch.where(wide > 0.0, 1.0 / (WIDER_SD * healthy), 0.0)
+            normal[:, 0, 0] += slope**2
+            gradient[:, 0] -= slope * wide
+        return normal, gradient
 
     def limited(self, parameters: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         """Return the parameters after a step of limited length, within what is possible."""
@@ -266,7 +291,7 @@ class _Problem:
         trial[:, 0] = trial[:, 0].clamp(min=_SMALLEST_RADIUS_MM)
         if self.arcs:
             arcs = trial[:, _WIDTH:].reshape(len(trial), self.arcs, source.PARAMETERS)
-            trial[:, _WIDTH:] = source.clamped(arcs).flatten(1)
+            trial[:, _WIDTH:] = source.clamped(arcs, self.least_excess).flatten(1)
         return trial
 
     def solve(self, iterations: int) -> SectionFit:
@@ -313,6 +338,9 @@ class _Problem:
         wider = self.model(parameters, 1.0 + _SIGMA_STEP)[0]
         narrow = data.values - residual
         prior_only = self.precision * (self.prior - parameters)
+        if data.healthy_radius is not None:
+            wide = self.too_wide(parameters)
+            prior_only[:, 0] -= torch.where(wide > 0.0, wide / (WIDER_SD * data.healthy_radius), 0.0)
         _, pull = self.normal_equations(parameters, narrow - wider, derivatives, by_arcs)
         if self.arcs:
             gap, slopes = self.gaps(parameters)

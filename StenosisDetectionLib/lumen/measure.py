@@ -50,9 +50,15 @@ SMALL_LUMEN_SIGMAS, SMALL_LUMEN_FACTOR, SMALL_LUMEN_ERROR = 3.0, 2.0, 0.7
 this many times that of the fit, which is a straight line through a curved problem, and at most to this part of the
 diameter."""
 
-HIDDEN_SHARE, HIDDEN_ERRORS = 0.5, 3.3
+CALCIUM_AREA_ERROR, LEAST_DIAMETER_MM = 0.35, 0.4
+"""This part of the area of the calcium, times the chi-squared over independent samples of the section, may be lumen, or
+as much of the lumen calcium: both run into one through the point spread, and the arcs describe calcium roughly. From
+whole hearts of known lumen; the error of the diameter is that of the area at this diameter at least."""
+
+HIDDEN_SHARE, HIDDEN_ERRORS, HIDDEN_CALCIUM_ERRORS = 0.5, 3.3, 2.0
 """Calcium on more than this share of the rays hides the lumen. Its diameter is then known to that many standard errors
-of the fit: twice the 1.645 of a 90 % interval, since the fit rests on less than half of the circumference."""
+of the fit: twice the 1.645 of a 90 % interval, since the fit rests on less than half of the circumference; and to that
+many of the error from calcium, by which 90 % of such sections of whole hearts are covered."""
 
 STRAYED, STRAYED_MM = 2.0, 0.5
 """A lumen that is wider than the segmentation by this factor and this many mm is that of a neighbor, a vein or a
@@ -131,6 +137,13 @@ def _feret(contour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return width.min(axis=1), width.max(axis=1)
 
 
+def _calcium_error(diameter_mm: np.ndarray, calcium_mm2: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Return the standard error (S,) of the diameter in mm from what may be lumen of calcium, and calcium of lumen."""
+    area = CALCIUM_AREA_ERROR * calcium_mm2 * residual**2
+    together = np.sqrt(diameter_mm**2 + 4.0 * calcium_mm2 / np.pi)
+    return np.minimum(area / (np.pi / 2.0 * np.maximum(diameter_mm, LEAST_DIAMETER_MM)), 0.5 * together)
+
+
 def _profiles(
     tree: VesselTree,
     every_section: Sections,
@@ -167,6 +180,7 @@ def _profiles(
     doubled = np.minimum(error * (1.0 + (SMALL_LUMEN_FACTOR - 1.0) * small), SMALL_LUMEN_ERROR * diameter)
     error = np.where(calcified_area > 0.0, np.maximum(error, doubled), error)
     error = np.hypot(error, contours.doubt_mm)
+    calcium_error = _calcium_error(diameter, calcified_area, residual)
     by_psf = np.einsum("si,si->s", slope, of_fit("radius_by_sigma"))
     # Where the fit failed the segmentation gives the lumen; of wall and plaque nothing is known there.
     clear = (neighbor <= CUT_SHARE) & (calcified <= HIDDEN_SHARE)
@@ -177,6 +191,7 @@ def _profiles(
     diameter, error = np.where(failed, segmented.diameter_mm, diameter), np.where(failed, segmented.error_mm, error)
     by_psf = np.where(failed, 0.0, by_psf)
     calcified_area = np.where(failed, 0.0, calcified_area)
+    calcium_error = np.where(failed, 0.0, calcium_error)
     outer_diameter = 2.0 * np.sqrt((outer**2).mean(axis=1))
     annulus = np.pi * ((outer**2).mean(axis=1) - ((contour + NORMAL_WALL_MM) ** 2).mean(axis=1))
     # The outer wall shows only where wall and surroundings differ, which they do in fat.
@@ -204,7 +219,7 @@ def _profiles(
         )
         # Where calcium hides more than half of the circumference, or a stent lies, the lumen cannot be known.
         known = inside[own] & ~np.isin(quality, ("calcium", "stent")) & ~gone
-        margin = HIDDEN_ERRORS * error[own]
+        margin = np.hypot(HIDDEN_ERRORS * error[own], HIDDEN_CALCIUM_ERRORS * calcium_error[own])
         bounds = np.stack([diameter[own] - margin, np.minimum(diameter[own] + margin, outer_diameter[own])], axis=1)
         hides = inside[own] & (np.array(quality) == "calcium")
         smooth = smooth_along(np.where(known, diameter[own], np.nan), error[own])
@@ -233,6 +248,7 @@ def _profiles(
                 plaque_hu=np.where(known & wall_shows[own], plaque_hu[own], np.nan),
                 contrast_to_noise=(lumen_hu[own] - outside_hu[own]) / noise,
                 hidden_diameter_mm=np.where(hides[:, None], np.maximum(bounds, 0.0), np.nan),
+                calcium_error_mm=np.where(known, calcium_error[own], np.nan),
             )
         )
     return tuple(result)

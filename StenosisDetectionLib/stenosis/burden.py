@@ -21,8 +21,9 @@ from .stretch import points_of, runs, segment_at
 if TYPE_CHECKING:
     from ..study import Lesion, LumenProfile, ReferenceProfile, Vessel, VesselTree
 
-CALCIUM_MM2, CALCIUM_MM = 0.5, 1.0
-"""Calcium counts that somewhere has this area in a section and is this long along the vessel; less is noise."""
+CALCIUM_MM2, CALCIUM_MM, CALCIUM_MM3 = 0.5, 1.0, 2.5
+"""Calcium counts that somewhere has this area in a section, is this long along the vessel and has this volume; less is
+noise: clean vessels of whole hearts show runs of up to 2.1 mm3."""
 
 AORTIC_MM = 5.0
 """At its ostium a section of the vessel cuts the aorta, whose blood looks like calcium beside the lumen."""
@@ -122,7 +123,8 @@ def believed_calcium(tree: VesselTree, vessel: Vessel, profile: LumenProfile) ->
     kept = np.zeros_like(area)
     for first, last in runs(area > 0.0):
         inside = slice(first, last + 1)
-        if area[inside].max() > CALCIUM_MM2 and last - first + 1 >= points_of(CALCIUM_MM):
+        large = area[inside].max() > CALCIUM_MM2 and area[inside].sum() * CENTERLINE_SPACING_MM > CALCIUM_MM3
+        if large and last - first + 1 >= points_of(CALCIUM_MM):
             kept[inside] = area[inside]
     return kept
 

@@ -3,9 +3,9 @@
 In: the profile and the healthy reference of its vessel and the stretch it covers. Out: a `Lesion`. Diameter stenosis
 is 1 - throat / healthy diameter. The healthy diameter joins the taper model with the diameter beside the lesion by
 their variances; where the two disagree by more than 15 % the larger counts, since disease only narrows, and that is
-flagged. The standard errors of fit, point spread and reference propagate to the stenosis (first order; a point spread
-that is off moves throat and reference together), and interval and probabilities are those of a normal distribution.
-Percentages are 0 to 100.
+flagged. The standard errors of fit, calcium beside the lumen, point spread and reference propagate to the stenosis
+(first order; a point spread that is off moves throat and reference together), and interval and probabilities are those
+of a normal distribution. Percentages are 0 to 100.
 """
 
 from __future__ import annotations
@@ -168,6 +168,8 @@ def _error_percent(profile: LumenProfile, stretch: Stretch, ratio: float, health
     """Return the standard error of the diameter stenosis in percentage points."""
     fit = float(profile.diameter_error_mm[stretch.throat])
     parts = [fit / healthy.diameter_mm, ratio * healthy.error_mm / healthy.diameter_mm]
+    if profile.calcium_error_mm is not None:
+        parts.append(float(np.nan_to_num(profile.calcium_error_mm[stretch.throat])) / healthy.diameter_mm)
     if profile.diameter_by_psf is not None:
         with np.errstate(invalid="ignore"):
             usual = np.nan_to_num(np.nanmedian(profile.diameter_by_psf))

@@ -15,7 +15,8 @@ from ..options import AnalysisOptions
 from ..study import CENTERLINE_SPACING_MM, Patient, VesselSeverity
 from .burden import plaque_volumes, segment_scores
 from .cad_rads import cad_rads, plaque_burden
-from .grades import grade_of
+from .grades import OBSTRUCTIVE_PERCENT, grade_of
+from .hidden import INTERVAL_ONLY
 from .measurement import probability_above
 from .stretch import segment_at
 
@@ -28,7 +29,8 @@ COMPUTED_MODIFIERS = ("N",)
 """Modifiers that are computed; HRP and S are said as candidates, and I, G and E only a reader can know."""
 
 HIDDEN_MM = 2.0
-"""Calcium that hides the lumen of a segment over this length leaves open whether it is narrowed."""
+"""Calcium that hides the lumen of a segment over this length leaves open whether it is narrowed, unless the lumen that
+the fit allows excludes an obstructive stenosis."""
 
 _UNASSESSED = ("low_contrast", "unreliable", "segmentation", "calcium", "stent", "outside")
 
@@ -70,15 +72,15 @@ def assess_patient(
     scores = segment_scores(tree, profiles, lesions)
     missing = [name for name in MAIN_VESSELS if all(vessel.name != name for vessel in tree.vessels)]
     segments = list(_graded_segments(tree, profiles, references, minimum_reference_diameter_mm))
-    unassessed = [name for name, quality, known in segments if _mostly_unmeasured(quality, known)]
-    hidden = [
-        name for name, quality, _ in segments if (quality == "calcium").sum() * CENTERLINE_SPACING_MM >= HIDDEN_MM
-    ]
+    unassessed = [name for name, quality, known, _ in segments if _mostly_unmeasured(quality, known)]
+    hidden = [name for name, _, _, hides in segments if hides.sum() * CENTERLINE_SPACING_MM >= HIDDEN_MM]
+    # A shorter one that may be obstructive is left open as well: its certain end alone would make the category.
+    may_be = [one for one in graded if INTERVAL_ONLY in one.flags and _may_be_obstructive(one)]
     result = cad_rads(
         stenosis,
         plaque=bool(scores),
         occluded=any(lesion.grade == "occluded" for lesion in graded),
-        nondiagnostic=bool(missing or unassessed or hidden),
+        nondiagnostic=bool(missing or unassessed or hidden or may_be),
     )
     warnings = []
     if missing:
@@ -87,7 +89,7 @@ def assess_patient(
         warnings.append(f"could not be measured over more than half of the length: {', '.join(unassessed)}")
     if hidden:
         warnings.append(f"calcium hides the lumen over {HIDDEN_MM:.0f} mm or more: {', '.join(hidden)}")
-    stented = [name for name, quality, _ in segments if (quality == "stent").any()]
+    stented = [name for name, quality, _, _ in segments if (quality == "stent").any()]
     if stented:
         warnings.append(f"a bright ring, a stent or a ring of calcium, hides the lumen: {', '.join(stented)}")
     risky = [lesion.id for lesion in lesions if len(lesion.features) >= 2]
@@ -96,7 +98,7 @@ def assess_patient(
     small = sorted({lesion.vessel for lesion in lesions if "diffusely_small_vessel" in lesion.flags})
     if small:
         warnings.append(f"diffusely small, so that a stenosis there may be underestimated: {', '.join(small)}")
-    unsure = {*unassessed, *hidden}
+    unsure = {*unassessed, *hidden, *(lesion.segment for lesion in may_be)}
     patient = Patient(
         cad_rads=result.category,
         cad_rads_text=result.text,
@@ -109,6 +111,12 @@ def assess_patient(
         **vars(plaque_volumes(tree, profiles, references, lesions)),
     )
     return patient, tuple(warnings)
+
+
+def _may_be_obstructive(lesion: Lesion) -> bool:
+    """Whether the interval of a lesion begins below an obstructive stenosis and reaches one."""
+    low, high = lesion.diameter_stenosis_interval_90
+    return low < OBSTRUCTIVE_PERCENT <= high
 
 
 def _wide_enough(lesion: Lesion, minimum_mm: float) -> bool:
@@ -155,8 +163,11 @@ def _graded_segments(
     profiles: tuple[LumenProfile, ...],
     references: tuple[ReferenceProfile, ...],
     minimum_reference_mm: float,
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield each segment, the quality of its points wide enough to be graded, and whether their reference is known."""
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield each segment with, of its points wide enough to be graded, what is known of them.
+
+    That is their quality, whether their reference is known, and whether calcium may hide an obstructive stenosis there.
+    """
     for vessel, profile, reference in zip(tree.vessels, profiles, references, strict=True):
         names = np.array([segment_at(vessel, float(s)) for s in vessel.distance_mm])
         known = np.isfinite(reference.diameter_mm)
@@ -164,9 +175,14 @@ def _graded_segments(
         diameter = reference.diameter_mm if known.any() else 2.0 * vessel.radius_mm
         with np.errstate(invalid="ignore"):
             graded = diameter >= minimum_reference_mm
+        hides = np.array(profile.quality) == "calcium"
+        if profile.hidden_diameter_mm is not None:
+            with np.errstate(invalid="ignore"):
+                least = profile.hidden_diameter_mm[:, 0]
+                hides &= ~(least > (1.0 - OBSTRUCTIVE_PERCENT / 100.0) * reference.diameter_mm)
         for name in dict.fromkeys(names.tolist()):
             own = (names == name) & graded
-            yield name, np.array(profile.quality)[own], known[own]
+            yield name, np.array(profile.quality)[own], known[own], hides[own]
 
 
 def _mostly_unmeasured(quality: np.ndarray, reference_known: np.ndarray) -> bool:
