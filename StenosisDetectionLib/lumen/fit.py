@@ -141,8 +141,9 @@ def fit_sections(data: SectionData, iterations: int = ITERATIONS) -> SectionFit:
 
 def chosen_sections(data: SectionData, index: torch.Tensor, arcs: int = 0) -> SectionData:
     """Return the sections of an index, with that many arcs of calcium."""
-    known = {f.name: getattr(data, f.name) for f in fields(SectionData) if f.name not in ("noise_hu", "calcium")}
-    part = replace(data, **{k: None if v is None else v[index] for k, v in known.items()}, calcium=None)
+    names = [f.name for f in fields(SectionData) if f.name not in ("noise_hu", "calcium", "healthy_radius")]
+    healthy = None if data.healthy_radius is None else data.healthy_radius[index]
+    part = replace(data, **{k: getattr(data, k)[index] for k in names}, calcium=None, healthy_radius=healthy)
     if arcs == 0 or data.calcium is None:
         return part
     return replace(part, calcium=Calcium(data.calcium.parameters[index, :arcs], data.calcium.present[index, :arcs]))
