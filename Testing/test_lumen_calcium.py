@@ -1,5 +1,8 @@
 """Calcium and stents beside the lumen: the image of an arc, lumens that calcium hides, rings that are not measured."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,8 @@ from StenosisDetectionLib.geometry import affine
 from StenosisDetectionLib.lumen import PointSpread, VolumeSampler, measure_lumen
 from StenosisDetectionLib.lumen.attenuation import _medians_near
 from StenosisDetectionLib.lumen.calcium import arc_area, arc_image, guess_arcs
+from StenosisDetectionLib.lumen.contours import Contours
+from StenosisDetectionLib.lumen.evidence import healthy_radius
 from StenosisDetectionLib.phantom.noise import correlated_noise
 from StenosisDetectionLib.phantom.render import Painted, render
 from StenosisDetectionLib.phantom.solids import Tube
@@ -156,6 +161,45 @@ def test_calcium_around_most_of_the_lumen_leaves_an_interval() -> None:
     assert np.isnan(low[~hidden]).all()
     assert np.mean((low < true)[hidden] & (true < high)[hidden]) > 0.8
     assert (high[hidden] < 4.2).all()
+
+
+def test_calcium_wider_than_a_narrowed_lumen_makes_no_wide_vessel() -> None:
+    s = ALONG - LENGTH / 2
+    true = 1.6 * (1 - 0.73 * np.where(np.abs(s) < 4, 0.5 * (1 + np.cos(2 * np.pi * s / 8)), 0))
+    side = np.cross(AXIS, [0.0, 0.0, 1.0])
+    side /= np.linalg.norm(side)
+    other = np.cross(AXIS, side)
+    inside = np.abs(s) < 1.5
+    scene = [Painted(Tube(POINTS, np.full(len(ALONG), 1.3)), 75.0)]
+    for degrees in (-100, -50, 0, 50, 100):
+        toward = np.cos(np.radians(degrees)) * side + np.sin(np.radians(degrees)) * other
+        scene.append(Painted(Tube(POINTS[inside] + 0.8 * toward, np.full(inside.sum(), 0.6)), 720.0))
+    scene.append(Painted(Tube(POINTS, true / 2), 510.0))
+    volume = scene_volume(scene, 3)
+    vessel = Vessel("LAD", None, None, POINTS, ALONG, np.full(len(ALONG), 0.8))
+    sampler = VolumeSampler(volume, "cpu")
+    profile = measure_lumen(volume, VesselTree((vessel,)), 510.0, 25.0, PointSpread(SEEN_SIGMA, True), sampler)[0]
+    near = (np.abs(s) < 1.0) & np.isfinite(profile.diameter_mm)
+    assert near.sum() > 3
+    # Calcium and lumen run into one, of 2.3 mm; the healthy vessel has 1.6 mm.
+    assert float(np.median(profile.diameter_mm[near])) < 1.6
+    # The error says that they do, and none where there is no calcium.
+    assert profile.calcium_error_mm is not None
+    assert (profile.calcium_error_mm[near] > 0.1).all()
+    assert (profile.calcium_error_mm[(np.abs(s) > 6.0) & (np.abs(s) < 10.0)] == 0.0).all()
+
+
+def test_the_healthy_radius_is_that_of_the_quiet_sections_around() -> None:
+    radius = torch.full((160, 5), 1.0)
+    radius[100:110, 0] = 2.5
+    fit = SimpleNamespace(radius_coefficients=radius)
+    contours = cast(Contours, SimpleNamespace(fit=fit, neighbor=np.full((160, 24), np.inf)))
+    vessel, quiet = np.repeat([0, 1], [150, 10]), np.ones(160, dtype=bool)
+    quiet[100:110] = False
+    healthy = healthy_radius(contours, vessel, np.arange(160), quiet)
+    assert (healthy[:150] == 1.0).all()
+    # A vessel with too few sections to tell has no limit.
+    assert np.isinf(healthy[150:]).all()
 
 
 def test_a_stent_is_recognized_and_not_measured() -> None:

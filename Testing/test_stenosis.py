@@ -354,6 +354,23 @@ def test_hidden_lumen_has_an_interval_and_no_number(low: float, high: float, int
     assert patient.cad_rads == "N"
 
 
+def test_hidden_lumen_that_cannot_be_obstructive_leaves_the_category() -> None:
+    tree, profiles, references, _, _ = patient_of({})
+    hidden = np.abs(ALONG - 30) < 2
+    healthy = references[1].diameter_mm[np.argmin(np.abs(ALONG - 30))]
+    blocked = list(profiles)
+    blocked[1] = replace(
+        profiles[1],
+        diameter_mm=np.where(hidden, np.nan, profiles[1].diameter_mm),
+        quality=tuple("calcium" if h else "ok" for h in hidden),
+        hidden_diameter_mm=np.where(hidden[:, None], np.array([0.6, 0.7]) * healthy, np.nan),
+    )
+    found = find_lesions(tree, tuple(blocked), references, 1.5)
+    patient, warnings = assess_patient(tree, tuple(blocked), references, found, 1.5)
+    assert patient.cad_rads == "2"
+    assert warnings == ()
+
+
 def test_calcium_without_stenosis_is_plaque() -> None:
     tree, profiles, references, _, _ = patient_of({})
     spotted = list(profiles)

@@ -238,6 +238,17 @@ def test_plaque_of_the_whole_tree_is_what_is_thicker_than_a_healthy_wall() -> No
     assert plaque_volumes(VesselTree(()), (), (), ()).wall_shown_percent is None
 
 
+def test_calcium_that_may_be_lumen_widens_the_interval_and_hides_no_lesion() -> None:
+    tree, profiles = study(3.0 * bump(ALONG, 40, 10, 50), noise=0.0)
+    references = fit_references(tree, profiles)
+    (sure,) = find_lesions(tree, profiles, references, 1.5)
+    unsure_profile = replace(profiles[0], calcium_error_mm=np.full(len(ALONG), 0.6))
+    (unsure,) = find_lesions(tree, (unsure_profile,), references, 1.5)
+    assert unsure.diameter_stenosis_percent == sure.diameter_stenosis_percent
+    # 0.6 of 3 mm are 20 points.
+    assert unsure.diameter_stenosis_error == pytest.approx(np.hypot(sure.diameter_stenosis_error, 20.0), abs=1.0)
+
+
 @pytest.mark.parametrize(
     ("start", "end", "area", "parent", "kept"),
     [
