@@ -50,13 +50,16 @@ SMALL_LUMEN_SIGMAS, SMALL_LUMEN_FACTOR, SMALL_LUMEN_ERROR = 3.0, 2.0, 0.7
 this many times that of the fit, which is a straight line through a curved problem, and at most to this part of the
 diameter."""
 
-CALCIUM_AREA_ERROR, WELL_FITTED, LEAST_DIAMETER_MM, MOST_CALCIUM_ERROR = 0.5, 0.85, 0.4, 0.2
+CALCIUM_AREA_ERROR, WELL_FITTED, LEAST_DIAMETER_MM, MOST_CALCIUM_ERROR = 0.5, 0.85, 0.4, 0.25
 """This part of the area of the calcium, times what chi-squared over independent samples exceeds that of a good fit (the
 square of the second), may be lumen, or as much of the lumen calcium: both run into one through the point spread, and
 the arcs describe calcium roughly. The error of the diameter is that of the area at the third in mm at least, and at
 most the last part of the diameter of lumen and calcium together. From whole hearts of known lumen."""
 
-HIDDEN_SHARE, HIDDEN_ERRORS, HIDDEN_CALCIUM_ERRORS = 0.5, 3.3, 2.5
+LEAST_UNEXPLAINED = 0.15
+"""What a good fit leaves unexplained: it may be that of a wrong lumen."""
+
+HIDDEN_SHARE, HIDDEN_ERRORS, HIDDEN_CALCIUM_ERRORS = 0.5, 3.3, 2.0
 """Calcium on more than this share of the rays hides the lumen. Its diameter is then known to that many standard errors
 of the fit: twice the 1.645 of a 90 % interval, since the fit rests on less than half of the circumference; and to that
 many of the error from calcium, by which 90 % of such sections of whole hearts are covered."""
@@ -140,7 +143,7 @@ def _feret(contour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _calcium_error(diameter_mm: np.ndarray, calcium_mm2: np.ndarray, residual: np.ndarray) -> np.ndarray:
     """Return the standard error (S,) of the diameter in mm from what may be lumen of calcium, and calcium of lumen."""
-    area = CALCIUM_AREA_ERROR * calcium_mm2 * np.maximum(residual**2 - WELL_FITTED**2, 0.0)
+    area = CALCIUM_AREA_ERROR * calcium_mm2 * np.maximum(residual**2 - WELL_FITTED**2, LEAST_UNEXPLAINED)
     together = np.sqrt(diameter_mm**2 + 4.0 * calcium_mm2 / np.pi)
     return np.minimum(area / (np.pi / 2.0 * np.maximum(diameter_mm, LEAST_DIAMETER_MM)), MOST_CALCIUM_ERROR * together)
 
