@@ -1,8 +1,9 @@
 """Narrowings behind calcium that covers more than half of the circumference: an interval, and no number.
 
 In: profile and healthy reference of a vessel. Out: stretches whose lumen calcium hides, and a `Lesion` of each with the
-flag `interval_only`. Its interval reaches from the widest to the narrowest lumen that the fit allows. Where a `Lesion`
-needs one number it holds the end of the interval that is certain, the least stenosis; report and tables leave it empty.
+flag `interval_only`. Its interval reaches from the widest to the narrowest lumen that the fit allows over 1 mm. Where a
+`Lesion` needs one number it holds the end of the interval that is certain, the least stenosis; report and tables leave
+it empty.
 """
 
 from __future__ import annotations
@@ -63,9 +64,14 @@ def hidden_lesion(
     name: str, vessel: Vessel, profile: LumenProfile, reference: ReferenceProfile, stretch: Stretch
 ) -> Lesion | None:
     """Return the lesion of a hidden stretch; None where no narrowing that matters can be behind the calcium."""
+    from scipy.ndimage import median_filter
+
     assert profile.hidden_diameter_mm is not None
     inside = slice(stretch.first, stretch.last + 1)
-    ratio = profile.hidden_diameter_mm[inside] / reference.diameter_mm[inside, None]
+    # A single section is no narrowing: what its neighbors exclude is excluded.
+    points = 2 * points_of(SHORTEST_MM / 2.0) + 1
+    bounds = median_filter(profile.hidden_diameter_mm[inside], size=(points, 1), mode="nearest")
+    ratio = bounds / reference.diameter_mm[inside, None]
     low, high = (float(v) for v in np.clip(100.0 * (1.0 - ratio[:, ::-1].min(axis=0)), 0.0, 100.0))
     if high < POSSIBLE_PERCENT:
         return None
