@@ -13,7 +13,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from StenosisDetectionLib.centerline.lines import CenterlineLine, tree_from_lines
 from StenosisDetectionLib.errors import InputError
 from StenosisDetectionLib.reading import read_centerlines
-from StenosisDetectionLib.study import VesselTree
+from StenosisDetectionLib.study import Vessel, VesselTree
 from StenosisDetectionLib.writing import write_cat08, write_vmtk_text, write_vtp
 
 
@@ -175,3 +175,23 @@ def test_what_is_missing_is_refused(tmp_path, tree):
         write_vtp(tree, tmp_path / "x.vtp", "XYZ")
     with pytest.raises(InputError, match="at least 2 mm"):
         tree_from_lines((CenterlineLine(np.zeros((5, 3)), np.ones(5)),))
+
+
+def test_lines_without_names_that_begin_near_a_fork_leave_the_stem_first(tmp_path):
+    # The ramus begins 1.5 mm before the left main ends, so near the start of the LAD that it might seem to leave that.
+    def straight(name, parent, at, start, step, count):
+        points = np.array(start) + 0.25 * np.arange(count)[:, None] * np.array(step) / np.linalg.norm(step)
+        return Vessel(name, parent, at, points, 0.25 * np.arange(count), np.full(count, 1.5))
+
+    known = VesselTree(
+        (
+            straight("LM", None, None, (-10, 0, 0), (-1, 0, 0), 25),
+            straight("LAD", "LM", 6.0, (-16, 0, 0), (-0.5, 1, -0.6), 400),
+            straight("LCX", "LM", 6.0, (-16, 0, 0), (-0.3, -1, -0.3), 240),
+            straight("RI", "LM", 4.5, (-14.5, 0, 0), (-1, 0, -0.3), 280),
+        )
+    )
+    path = write_vmtk_text(known, tmp_path / "tree.dat", "RAS")
+    tree = tree_from_lines(read_centerlines(path, "RAS"))
+    assert {v.name: v.parent for v in tree.vessels} == {"LM": None, "LAD": "LM", "LCX": "LM", "RI": "LM"}
+    assert tree.vessel("LM").length_mm == pytest.approx(6.0, abs=1.6)

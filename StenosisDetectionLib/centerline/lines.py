@@ -101,12 +101,13 @@ def _branches(lines: list[CenterlineLine]) -> list[np.ndarray]:
     points = np.concatenate([line.points_ras for line in lines])
     radius = np.concatenate([line.radius_mm for line in lines])
     pending = sorted(range(len(lines)), key=lambda n: -len(lines[n].points_ras))
-    longest = pending.pop(0)
-    branches = [np.arange(first_row[longest], first_row[longest + 1])]
+    first = _next_root(lines, pending)
+    pending.remove(first)
+    branches = [np.arange(first_row[first], first_row[first + 1])]
     while pending:
         present = np.concatenate(branches)
         tree = cKDTree(points[present])
-        # A line that begins on what is there comes before one that begins elsewhere; else the longest begins a tree.
+        # A line that begins on what is there comes before one that begins elsewhere; else another tree begins.
         branch = None
         for number in pending:
             rows = np.arange(first_row[number], first_row[number + 1])
@@ -117,12 +118,18 @@ def _branches(lines: list[CenterlineLine]) -> list[np.ndarray]:
                 branch = np.concatenate([present[nearest[max(leaves - 1, 0)]][None], rows[leaves:]])
                 break
         else:
-            number = pending[0]
+            number = _next_root(lines, pending)
             branch = np.arange(first_row[number], first_row[number + 1])
         pending.remove(number)
         if len(branch) * CENTERLINE_SPACING_MM >= _SHORTEST_MM:
             branches.append(branch)
     return branches
+
+
+def _next_root(lines: list[CenterlineLine], pending: list[int]) -> int:
+    """Return the first of the pending lines that begins on no other of them, or the first if all do."""
+    left = [lines[n] for n in pending]
+    return next((n for n in pending if _nearest_trunk(lines[n], left)[0] >= JOINT_MARGIN_MM), pending[0])
 
 
 def _overlapping(lines: list[CenterlineLine], branches: list[np.ndarray]) -> bool:
@@ -134,7 +141,7 @@ def _overlapping(lines: list[CenterlineLine], branches: list[np.ndarray]) -> boo
 def _named_as_told(lines: list[CenterlineLine]) -> VesselTree:
     """Return the vessels with the names they came with, parents before children."""
     known = {line.name for line in lines}
-    parents = {str(x.name): x.parent if x.parent in known else _nearest_trunk(x, lines) for x in lines}
+    parents = {str(x.name): x.parent if x.parent in known else _nearest_trunk(x, lines)[1] for x in lines}
     vessels: dict[str, Vessel] = {}
     pending = {str(line.name): line for line in lines}
     while pending:
@@ -147,14 +154,17 @@ def _named_as_told(lines: list[CenterlineLine]) -> VesselTree:
     return _finished(list(vessels.values()))
 
 
-def _nearest_trunk(line: CenterlineLine, lines: list[CenterlineLine]) -> str | None:
-    """Return the name of the line on which another begins, beyond that line's own start; None where there is none."""
+def _nearest_trunk(line: CenterlineLine, lines: list[CenterlineLine]) -> tuple[float, str | None]:
+    """Return how far outside of the nearest other line, beyond that line's own start, one begins, and its name.
+
+    Where that is `JOINT_MARGIN_MM` or more, it begins on none.
+    """
     nearest: tuple[float, str | None] = (JOINT_MARGIN_MM, None)
     for other in lines:
         if other is not line and len(other.points_ras) > BEYOND_START:
             away = np.linalg.norm(other.points_ras - line.points_ras[0], axis=1) - other.radius_mm
             nearest = min(nearest, (float(away[BEYOND_START:].min()), other.name), key=lambda pair: pair[0])
-    return nearest[1]
+    return nearest
 
 
 def _named_by_course(lines: list[CenterlineLine], branches: list[np.ndarray]) -> VesselTree:
