@@ -354,6 +354,21 @@ def test_hidden_lumen_has_an_interval_and_no_number(low: float, high: float, int
     assert patient.cad_rads == "N"
 
 
+def test_one_hidden_section_of_no_lumen_is_no_narrowing() -> None:
+    tree, profiles, references, _, _ = patient_of({})
+    hidden = np.abs(ALONG - 30) < 2
+    bounds = np.where(hidden[:, None], np.array([0.9, 1.1]) * references[1].diameter_mm[:, None], np.nan)
+    bounds[np.flatnonzero(hidden)[[0, 7]], 0] = 0.0
+    blocked = list(profiles)
+    blocked[1] = replace(
+        profiles[1],
+        diameter_mm=np.where(hidden, np.nan, profiles[1].diameter_mm),
+        quality=tuple("calcium" if h else "ok" for h in hidden),
+        hidden_diameter_mm=bounds,
+    )
+    assert find_lesions(tree, tuple(blocked), references, 1.5) == ()
+
+
 def test_hidden_lumen_that_cannot_be_obstructive_leaves_the_category() -> None:
     tree, profiles, references, _, _ = patient_of({})
     hidden = np.abs(ALONG - 30) < 2

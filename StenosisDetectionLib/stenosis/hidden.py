@@ -69,13 +69,13 @@ def hidden_lesion(
     assert profile.hidden_diameter_mm is not None
     inside = slice(stretch.first, stretch.last + 1)
     # A single section is no narrowing: what its neighbors exclude is excluded.
-    points = 2 * points_of(SHORTEST_MM / 2.0) + 1
-    bounds = median_filter(profile.hidden_diameter_mm[inside], size=(points, 1), mode="nearest")
-    ratio = bounds / reference.diameter_mm[inside, None]
+    half = points_of(SHORTEST_MM / 2.0)
+    bounds = median_filter(profile.hidden_diameter_mm[inside], size=(2 * half + 1, 1))
+    ratio = (bounds / reference.diameter_mm[inside, None])[half : len(bounds) - half]
     low, high = (float(v) for v in np.clip(100.0 * (1.0 - ratio[:, ::-1].min(axis=0)), 0.0, 100.0))
     if high < POSSIBLE_PERCENT:
         return None
-    throat = stretch.first + int(np.argmin(ratio.mean(axis=1)))
+    throat = stretch.first + half + int(np.argmin(ratio.mean(axis=1)))
     error = max(high - low, 1.0) / (2.0 * _QUANTILE_90)
     middle = 0.5 * (low + high)
     healthy = float(reference.diameter_mm[throat])
