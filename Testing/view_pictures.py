@@ -94,7 +94,7 @@ def three_d_picture(size, labels=True):
     camera.SetPosition(-100, 600, 150)
     camera.SetFocalPoint(0, 0, 0)
     renderer.ResetCamera()
-    camera.Zoom(1.25)
+    camera.Zoom(1.15)
     return _rendered(renderer, size)
 
 
