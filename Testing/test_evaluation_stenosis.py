@@ -90,6 +90,18 @@ def test_lesions_without_a_place():
     assert match_lesions([by_point], [lesion(50, throat=33)], HEART) == [(0, 0)]
 
 
+def test_an_interval_alone_is_called_by_its_middle_and_has_no_error():
+    truth = (lesion(60), lesion(80, "RCA", 50))
+    hidden = replace(lesion(62), interval_90=(44.0, 80.0), flags=("interval_only",))  # read as its middle, 62
+    figures = stenosis_figures([patient(truth, (hidden, replace(lesion(70, "RCA", 50), interval_90=(60.0, 75.0))))])
+    assert [pair.measured_percent for pair in figures.pairs] == [None, 70]
+    measured = figures.measurement
+    assert (measured["bias"].value, measured["bias"].n) == (-10.0, 1)
+    assert (measured["interval_90_coverage"].value, measured["interval_90_coverage"].n) == (0.5, 2)
+    assert values(figures.thresholds[1].lesions)["sensitivity"] == 1.0
+    assert values(figures.thresholds[2].lesions)["sensitivity"] == 1.0  # of the 80 % one
+
+
 def test_a_perfect_result():
     truth = (lesion(60), lesion(80, "RCA", 50), lesion(30, "LCX", 20))
     exact = tuple(replace(item, interval_90=(v - 5, v + 5), probability_50=float(v >= 50)) for item in truth

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..geometry import arc_length
 from ..stenosis.cad_rads import cad_rads
+from ..stenosis.hidden import INTERVAL_ONLY
 from .causes import cause_of
 from .centerline import path_from_ostium
 
@@ -40,7 +41,7 @@ class LesionFinding:
     vessel : name of `anatomy.VESSELS`.
     segment : SCCT number.
     territory : LM, LAD, LCX or RCA; empty when unknown.
-    diameter_stenosis_percent : 0 to 100.
+    diameter_stenosis_percent : 0 to 100; the middle of the interval for a lesion that has an interval alone.
     start_mm, throat_mm, end_mm : along the vessel, from its first point.
     start_ras, throat_ras, end_ras : the same places in space.
     interval_90, probability_50, probability_70 : as measured, of a result only.
@@ -69,6 +70,11 @@ class LesionFinding:
     def graded(self) -> bool:
         """Whether the healthy vessel is wide enough to be graded, as far as its diameter is known."""
         return self.reference_diameter_mm is None or self.reference_diameter_mm >= GRADED_DIAMETER_MM
+
+    @property
+    def has_number(self) -> bool:
+        """Whether the stenosis was measured as a number, not as an interval alone."""
+        return INTERVAL_ONLY not in self.flags
 
     def score(self, percent: float) -> float:
         """Return the suspicion of a stenosis of at least `percent`: its probability, else the measured stenosis.

@@ -103,10 +103,11 @@ class _Scale:
 
 def bland_altman(stenosis: StenosisFigures) -> Plot | None:
     """Return the difference of measured and true stenosis over their mean, with bias and limits of agreement."""
-    if not stenosis.pairs:
+    measured = [(pair, pair.measured_percent) for pair in stenosis.pairs if pair.measured_percent is not None]
+    if not measured:
         return None
     width, height = 520.0, 300.0
-    differences = [pair.measured_percent - pair.reference_percent for pair in stenosis.pairs]
+    differences = [value - pair.reference_percent for pair, value in measured]
     values = {name: stenosis.measurement[name].value for name in ("bias", *_LIMITS)}
     reach = max(20.0, *(abs(d) for d in differences), *(abs(v) for v in values.values() if v is not None))
     reach = 10.0 * math.ceil(reach * 1.05 / 10.0)
@@ -117,12 +118,12 @@ def bland_altman(stenosis: StenosisFigures) -> Plot | None:
             rules.append(Rule(y(value), f"{_RULE_NAMES[name]} {value:+.1f}", "mean" if name == "bias" else "limit"))
     marks = tuple(
         Mark(
-            x((pair.measured_percent + pair.reference_percent) / 2),
+            x((value + pair.reference_percent) / 2),
             y(difference),
             "point",
-            f"{pair.case_id} {pair.vessel}: true {pair.reference_percent:.0f}, measured {pair.measured_percent:.0f} %",
+            f"{pair.case_id} {pair.vessel}: true {pair.reference_percent:.0f}, measured {value:.0f} %",
         )
-        for pair, difference in zip(stenosis.pairs, differences, strict=True)
+        for (pair, value), difference in zip(measured, differences, strict=True)
     )
     return Plot(
         "Measured minus true diameter stenosis",
@@ -153,9 +154,11 @@ def interval_plot(stenosis: StenosisFigures) -> Plot | None:
         low, high = pair.interval_90 or (0.0, 0.0)
         covers = low <= pair.reference_percent <= high
         title = f"{pair.case_id} {pair.vessel}: true {pair.reference_percent:.0f} %, "
-        title += f"measured {pair.measured_percent:.0f} % [{low:.0f}–{high:.0f}]"
+        number = "no number" if pair.measured_percent is None else f"measured {pair.measured_percent:.0f} %"
+        title += f"{number} [{low:.0f}–{high:.0f}]"
+        middle = 0.5 * (low + high) if pair.measured_percent is None else pair.measured_percent
         style = "point" if covers else "miss"
-        marks.append(Mark(x(pair.reference_percent), y(pair.measured_percent), style, title, y(low), y(high)))
+        marks.append(Mark(x(pair.reference_percent), y(middle), style, title, y(low), y(high)))
     identity = Curve(f"M{x(0):.1f} {y(0):.1f} L{x(100):.1f} {y(100):.1f}", "zero")
     ticks = x.ticks(10), y.ticks(10)
     return Plot(

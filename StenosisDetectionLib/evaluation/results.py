@@ -137,12 +137,15 @@ def _tree(report: dict[str, Any]) -> VesselTree:
 def _lesion(item: dict[str, Any], tree: VesselTree) -> LesionFinding:
     vessel = tree.vessel(item["vessel"])
     interval = item["diameter_stenosis_interval_90"]
+    percent = item["diameter_stenosis_percent"]
+    if percent is None:  # an interval alone, behind calcium: its middle says whether 50 % is more likely than not
+        percent = 0.0 if None in interval else 0.5 * (interval[0] + interval[1])
     x, y, z = item["position_ras"]
     return LesionFinding(
         vessel=vessel_name(item["vessel"]),
         segment=segment_number(item["segment"]),
         territory=territory_in(tree, item["vessel"]),
-        diameter_stenosis_percent=float(item["diameter_stenosis_percent"] or 0.0),
+        diameter_stenosis_percent=float(percent),
         start_mm=item["start_mm"],
         throat_mm=item["throat_mm"],
         end_mm=item["end_mm"],

@@ -31,12 +31,12 @@ from .statistics import (
 
 @dataclass(frozen=True)
 class Pair:
-    """A true lesion and what was measured of it."""
+    """A true lesion and what was measured of it: no number where the result has an interval alone."""
 
     case_id: str
     vessel: str
     reference_percent: float
-    measured_percent: float
+    measured_percent: float | None
     interval_90: tuple[float, float] | None
     reference_mld_mm: float | None
     measured_mld_mm: float | None
@@ -91,7 +91,7 @@ def _pair(case: CaseLesions, i: int, j: int) -> Pair:
         case.case_id,
         reference.vessel,
         reference.diameter_stenosis_percent,
-        detection.diameter_stenosis_percent,
+        detection.diameter_stenosis_percent if detection.has_number else None,
         detection.interval_90,
         reference.minimal_lumen_diameter_mm,
         detection.minimal_lumen_diameter_mm,
@@ -99,10 +99,16 @@ def _pair(case: CaseLesions, i: int, j: int) -> Pair:
 
 
 def _measurement(cases: Sequence[CaseLesions], pairs: list[tuple[int, Pair]], draws: np.ndarray) -> dict[str, Figure]:
-    """Return bias, spread, errors and agreement of the measured stenosis, and of the minimal lumen diameter."""
-    owner = np.array([number for number, _ in pairs], dtype=int)
-    x = np.array([pair.reference_percent for _, pair in pairs])
-    y = np.array([pair.measured_percent for _, pair in pairs])
+    """Return bias, spread, errors and agreement of the measured stenosis, and of the minimal lumen diameter.
+
+    Lesions with an interval alone have no number that could be wrong: they count for the coverage of the intervals.
+    """
+    numbers = [
+        (n, pair.reference_percent, pair.measured_percent) for n, pair in pairs if pair.measured_percent is not None
+    ]
+    owner = np.array([number for number, _, _ in numbers], dtype=int)
+    x = np.array([reference for _, reference, _ in numbers])
+    y = np.array([measured for _, _, measured in numbers])
     error = y - x
     missed = [
         (number, lesion.diameter_stenosis_percent)
@@ -112,7 +118,7 @@ def _measurement(cases: Sequence[CaseLesions], pairs: list[tuple[int, Pair]], dr
     ]
     all_owner = np.append(owner, [number for number, _ in missed]).astype(int)
     all_error = np.append(error, [-percent for _, percent in missed])
-    n = len(pairs)
+    n = len(numbers)
 
     def of(statistic: Callable[[np.ndarray], float], count: int = n, unit: str = "percentage points") -> Figure:
         return figure(statistic, len(cases), count, "lesions", unit, draws)
