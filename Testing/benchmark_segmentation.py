@@ -153,6 +153,7 @@ def nnunet_window(image, network, tile: int, _overlap: float):
     """Return the outputs (H, k, j, i) by the predictor of nnU-Net v2."""
     from types import SimpleNamespace
 
+    import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     predictor = nnUNetPredictor(
@@ -161,7 +162,12 @@ def nnunet_window(image, network, tile: int, _overlap: float):
         device=image.device,
         allow_tqdm=False,
     )
-    predictor.network, predictor.allowed_mirroring_axes = network, None
+
+    class Window(torch.nn.Module):  # nnU-Net wants a module, which it moves to its device
+        def forward(self, window: torch.Tensor) -> torch.Tensor:
+            return network(window)
+
+    predictor.network, predictor.allowed_mirroring_axes = Window(), None
     predictor.configuration_manager = SimpleNamespace(patch_size=(tile,) * 3)
     heads = network(image[..., :32, :32, :32]).shape[1]
     predictor.label_manager = SimpleNamespace(num_segmentation_heads=heads)
