@@ -75,16 +75,11 @@ def bridge_gaps(
     joined = set(rooted)
     bridges: list[tuple[int, int]] = []
     added = np.flatnonzero(np.isin(component, list(rooted)))
-    ends = np.concatenate([np.zeros(0, dtype=np.int64), *(tips[c] for c in rooted if c in tips)])
+    ends = _tips_of(tips, rooted)
     while pending:
         near = cKDTree(grid.ras[added])
         for c, best in pending.items():
-            for first, second in _pairs(grid, near, added, ends, tips[c]):
-                if np.linalg.norm(grid.ras[second] - grid.ras[first]) >= best[0]:
-                    break
-                length = gaps.length(first, second, float(extents[c]))
-                if length < best[0]:
-                    best = pending[c] = (length, first, second)
+            pending[c] = gaps.shortest(_pairs(grid, near, added, ends, tips[c]), float(extents[c]), best)
         closest = min(pending, key=lambda c: (pending[c][0], c))
         if not np.isfinite(pending[closest][0]):
             break
@@ -110,17 +105,19 @@ def _further(
     result = []
     for c in large:
         others = np.flatnonzero(np.isin(component, list(joined - {c})))
-        ends = np.concatenate([np.zeros(0, dtype=np.int64), *(tips[o] for o in joined - {c} if o in tips)])
+        ends = _tips_of(tips, joined - {c})
         near = cKDTree(grid.ras[others])
         for tip in tips[c]:
-            best = (np.inf, -1, -1)
-            for first, second in _pairs(grid, near, others, ends, np.array([tip])):
-                length = gaps.length(first, second, LARGE_PIECE_MM)
-                if length < best[0]:
-                    best = (length, first, second)
+            pairs = _pairs(grid, near, others, ends, np.array([tip]))
+            best = gaps.shortest(pairs, LARGE_PIECE_MM, (np.inf, -1, -1))
             if best[0] <= MIDDLE_GAP_MM:
                 result.append(best[1:])
     return result
+
+
+def _tips_of(tips: dict[int, np.ndarray], pieces: set[int]) -> np.ndarray:
+    """Return the tips of all pieces whose tips are known."""
+    return np.concatenate([np.zeros(0, dtype=np.int64), *(tips[c] for c in pieces if c in tips)])
 
 
 def _pairs(grid: LumenGrid, near: Any, added: np.ndarray, ends: np.ndarray, tips: np.ndarray) -> list[tuple[int, int]]:
@@ -169,6 +166,18 @@ class _Gaps:
     grid: LumenGrid
     matrix: Any
     ends: dict[int, _End]
+
+    def shortest(
+        self, pairs: list[tuple[int, int]], extent_mm: float, best: tuple[float, int, int]
+    ) -> tuple[float, int, int]:
+        """Return the length and the ends of the shortest of the gaps, sorted by their length, and one found before."""
+        for first, second in pairs:
+            if np.linalg.norm(self.grid.ras[second] - self.grid.ras[first]) >= best[0]:
+                break  # corners make a gap only longer
+            length = self.length(first, second, extent_mm)
+            if length < best[0]:
+                best = (length, first, second)
+        return best
 
     def length(self, first: int, second: int, extent_mm: float) -> float:
         """Return the length of a gap from connected lumen to a tip of a piece, corners counted; infinite for none."""

@@ -86,13 +86,13 @@ def score_case(result: ResultCase, reference: ReferenceCase) -> CaseScores:
     lesions = None
     if reference.lesions is not None:
         lesions = _compared(result, reference, result.lesions)
-        matched = {found for _, found in lesions.pairs}
-        known = [
-            lesion
-            for number, lesion in enumerate(result.lesions)
-            if number in matched or lesion.vessel not in reference.unknown_vessels
-        ]
         if reference.unknown_vessels:
+            matched = {found for _, found in lesions.pairs}
+            known = [
+                lesion
+                for number, lesion in enumerate(result.lesions)
+                if number in matched or lesion.vessel not in reference.unknown_vessels
+            ]
             lesions = replace(_compared(result, reference, known), category_reference=None)
     return CaseScores(
         case_id=reference.case_id,

@@ -103,30 +103,6 @@ def evidence_for_calcium(
     narrow : (M,) whether the vessel is narrow there.
     variance_mm2 : of the point spread.
     """
-    gain = _gain(plain, other, rows, path, index, vessel, usual, healthy)
-    evidence = gain - np.where(narrow, NARROW_EVIDENCE, EVIDENCE)
-    evidence[_unseen(other, variance_mm2)] = -np.inf
-    return evidence
-
-
-def _gain(
-    plain: Contours,
-    other: Contours,
-    rows: np.ndarray,
-    path: np.ndarray,
-    index: np.ndarray,
-    vessel: np.ndarray,
-    usual: np.ndarray,
-    healthy: np.ndarray,
-) -> np.ndarray:
-    """Return by how much calcium lowers chi-squared in the rows (M,), averaged along the vessel.
-
-    Parameters
-    ----------
-    path, index, vessel : (M, 3) points of the path, (M,) numbers along the vessels, and of the vessels.
-    usual : (M,) chi-squared over the independent samples that a section there has anyway.
-    healthy : (M,) mm of the healthy radius there, which the fit with calcium knows as well.
-    """
     import torch
 
     too_wide = excess_width(plain.fit.radius_coefficients[rows, 0].cpu(), torch.from_numpy(healthy).float())
@@ -135,7 +111,9 @@ def _gain(
     # The path was drawn through the lumen: the farther from it, the less an explanation is believed.
     away = [((one - path) ** 2).sum(axis=1) for one in (plain.centers[rows], other.centers)]
     by_path = np.clip((away[0] - away[1]) / PATH_SD_MM**2, -MOST_BY_PATH, MOST_BY_PATH)
-    return _averaged(gain + by_path, index, vessel)
+    evidence = _averaged(gain + by_path, index, vessel) - np.where(narrow, NARROW_EVIDENCE, EVIDENCE)
+    evidence[_unseen(other, variance_mm2)] = -np.inf
+    return evidence
 
 
 def _unseen(calcified: Contours, variance_mm2: float) -> np.ndarray:

@@ -243,13 +243,16 @@ class _Problem:
         total = total + (self.precision * (parameters - self.prior) ** 2).sum(1)
         if self.arcs:
             total = total + (self.gaps(parameters)[0] ** 2).sum(1) / source.GAP_SD_MM**2
-        return total + self.too_wide(parameters) ** 2
+        return total + self.too_wide(parameters)[0] ** 2
 
-    def too_wide(self, parameters: torch.Tensor) -> torch.Tensor:
-        """Return by how many standard deviations (S,) the mean radius exceeds that of the healthy vessel."""
-        if self.data.healthy_radius is None:
-            return parameters.new_zeros(len(parameters))
-        return excess_width(parameters[:, 0], self.data.healthy_radius)
+    def too_wide(self, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return by how many SD (S,) the mean radius exceeds that of the healthy vessel, and the slope (S,) of that."""
+        healthy = self.data.healthy_radius
+        if healthy is None:
+            nothing = parameters.new_zeros(len(parameters))
+            return nothing, nothing
+        wide = excess_width(parameters[:, 0], healthy)
+        return wide, (wide > 0.0) / (WIDER_SD * healthy)
 
     def normal_equations(
         self,
@@ -278,11 +281,9 @@ class _Problem:
             gradient = gradient + (slopes * misfit[..., None]).sum(1) / source.GAP_SD_MM**2
         normal = normal + torch.diag_embed(self.precision)
         gradient = gradient + self.precision * (self.prior - parameters)
-        wide, healthy = self.too_wide(parameters), self.data.healthy_radius
-        if healthy is not None:
-            slope = torch.where(wide > 0.0, 1.0 / (WIDER_SD * healthy), 0.0)
-            normal[:, 0, 0] += slope**2
-            gradient[:, 0] -= slope * wide
+        wide, slope = self.too_wide(parameters)
+        normal[:, 0, 0] += slope**2
+        gradient[:, 0] -= slope * wide
         return normal, gradient
 
     def limited(self, parameters: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
@@ -339,9 +340,8 @@ class _Problem:
         wider = self.model(parameters, 1.0 + _SIGMA_STEP)[0]
         narrow = data.values - residual
         prior_only = self.precision * (self.prior - parameters)
-        if data.healthy_radius is not None:
-            wide = self.too_wide(parameters)
-            prior_only[:, 0] -= torch.where(wide > 0.0, wide / (WIDER_SD * data.healthy_radius), 0.0)
+        wide, slope = self.too_wide(parameters)
+        prior_only[:, 0] -= slope * wide
         _, pull = self.normal_equations(parameters, narrow - wider, derivatives, by_arcs)
         if self.arcs:
             gap, slopes = self.gaps(parameters)
