@@ -2,7 +2,8 @@
 
 In: a `StudyResult`. Out: rows as dicts by column name, with plain Python values (str, int, float), lengths in mm,
 areas in mm2, volumes in mm3; None where a number is unknown (never NaN). Column names are stable English and not
-translated, since scripts depend on them; titles and descriptions are for people.
+translated, since scripts depend on them; titles and descriptions are for people, and in Slicer in their language where
+Slicer shows them.
 """
 
 import math
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .anatomy import segment_definition, vessel_definition
+from .i18n import tr as _
 from .stenosis.burden import segment_scores
 from .stenosis.hidden import as_shown
 from .stenosis.patient import probability_25, territory_of
@@ -36,66 +38,79 @@ class Column:
 
 
 LESION_COLUMNS: tuple[Column, ...] = (
-    Column("id", str, "Lesion", "", "Name of the lesion within the study"),
-    Column("vessel", str, "Vessel", "", "Vessel the lesion lies on"),
-    Column("segment", str, "Segment", "", "Segment of the SCCT 18-segment model at the throat"),
-    Column("grade", str, "Grade", "", "none, minimal, mild, moderate, severe or occluded"),
-    Column("diameter_stenosis_percent", float, "Diameter stenosis", "%", "1 - throat / reference diameter", 1),
-    Column("diameter_stenosis_low_percent", float, "Stenosis, low", "%", "Lower end of the 90 % interval", 1),
-    Column("diameter_stenosis_high_percent", float, "Stenosis, high", "%", "Upper end of the 90 % interval", 1),
-    Column("area_stenosis_percent", float, "Area stenosis", "%", "1 - throat / reference lumen area", 1),
-    Column("probability_50", float, "P(>= 50 %)", "", "Probability that the diameter stenosis is 50 % or more"),
-    Column("probability_70", float, "P(>= 70 %)", "", "Probability that the diameter stenosis is 70 % or more"),
-    Column("minimal_lumen_diameter_mm", float, "Minimal lumen diameter", "mm", "Equivalent diameter at the throat"),
-    Column("minimal_lumen_area_mm2", float, "Minimal lumen area", "mm2", "Lumen area at the throat"),
-    Column("reference_diameter_mm", float, "Reference diameter", "mm", "Healthy diameter at the throat"),
-    Column("reference_method", str, "Reference method", "", "How the healthy diameter was found"),
-    Column("length_mm", float, "Length", "mm", "Length of the lesion along the vessel", 2),
-    Column("start_mm", float, "Start", "mm", "Distance of the lesion's start along the vessel", 2),
-    Column("throat_mm", float, "Throat", "mm", "Distance of the narrowest place along the vessel", 2),
-    Column("end_mm", float, "End", "mm", "Distance of the lesion's end along the vessel", 2),
-    Column("position_r_mm", float, "R", "mm", "Position of the throat, to the right (RAS)"),
-    Column("position_a_mm", float, "A", "mm", "Position of the throat, to the front (RAS)"),
-    Column("position_s_mm", float, "S", "mm", "Position of the throat, to the head (RAS)"),
-    Column("plaque_type", str, "Plaque", "", "calcified, noncalcified, mixed or unknown"),
-    Column("plaque_volume_mm3", float, "Plaque volume", "mm3", "Volume of the plaque", 1),
-    Column("calcified_volume_mm3", float, "Calcified volume", "mm3", "Volume of its calcified part", 1),
+    Column("id", str, _("Lesion"), "", _("Name of the lesion within the study")),
+    Column("vessel", str, _("Vessel"), "", _("Vessel the lesion lies on")),
+    Column("segment", str, _("Segment"), "", _("Segment of the SCCT 18-segment model at the throat")),
+    Column("grade", str, _("Grade"), "", _("none, minimal, mild, moderate, severe or occluded")),
+    Column("diameter_stenosis_percent", float, _("Diameter stenosis"), "%", _("1 - throat / reference diameter"), 1),
+    Column("diameter_stenosis_low_percent", float, _("Stenosis, low"), "%", _("Lower end of the 90 % interval"), 1),
+    Column("diameter_stenosis_high_percent", float, _("Stenosis, high"), "%", _("Upper end of the 90 % interval"), 1),
+    Column("area_stenosis_percent", float, _("Area stenosis"), "%", _("1 - throat / reference lumen area"), 1),
+    Column("probability_50", float, _("P(>= 50 %)"), "", _("Probability that the diameter stenosis is 50 % or more")),
+    Column("probability_70", float, _("P(>= 70 %)"), "", _("Probability that the diameter stenosis is 70 % or more")),
     Column(
-        "low_attenuation_volume_mm3", float, "Low attenuation", "mm3", "Volume of noncalcified plaque below 30 HU", 1
+        "minimal_lumen_diameter_mm", float, _("Minimal lumen diameter"), "mm", _("Equivalent diameter at the throat")
     ),
-    Column("fibrofatty_volume_mm3", float, "Fibrofatty", "mm3", "Noncalcified plaque of 30 to 130 HU", 1),
-    Column("fibrous_volume_mm3", float, "Fibrous", "mm3", "Noncalcified plaque above 130 HU", 1),
-    Column("model_reference_diameter_mm", float, "Model reference", "mm", "Healthy diameter of the taper model"),
-    Column("local_reference_diameter_mm", float, "Local reference", "mm", "Healthy diameter beside the lesion"),
-    Column("local_reference_method", str, "Local method", "", "interp (both sides), prox or dist; empty for none"),
-    Column("eccentricity", float, "Eccentricity", "", "Smallest over largest lumen diameter at the throat"),
-    Column("remodeling_index", float, "Remodeling", "", "Outer diameter at the throat over that beside the lesion"),
-    Column("features", str, "Features", "", "Candidates of high-risk plaque features, words separated by spaces"),
-    Column("flags", str, "Flags", "", "What limits the measurement, words separated by spaces"),
+    Column("minimal_lumen_area_mm2", float, _("Minimal lumen area"), "mm2", _("Lumen area at the throat")),
+    Column("reference_diameter_mm", float, _("Reference diameter"), "mm", _("Healthy diameter at the throat")),
+    Column("reference_method", str, _("Reference method"), "", _("How the healthy diameter was found")),
+    Column("length_mm", float, _("Length"), "mm", _("Length of the lesion along the vessel"), 2),
+    Column("start_mm", float, _("Start"), "mm", _("Distance of the lesion's start along the vessel"), 2),
+    Column("throat_mm", float, _("Throat"), "mm", _("Distance of the narrowest place along the vessel"), 2),
+    Column("end_mm", float, _("End"), "mm", _("Distance of the lesion's end along the vessel"), 2),
+    Column("position_r_mm", float, _("R"), "mm", _("Position of the throat, to the right (RAS)")),
+    Column("position_a_mm", float, _("A"), "mm", _("Position of the throat, to the front (RAS)")),
+    Column("position_s_mm", float, _("S"), "mm", _("Position of the throat, to the head (RAS)")),
+    Column("plaque_type", str, _("Plaque"), "", _("calcified, noncalcified, mixed or unknown")),
+    Column("plaque_volume_mm3", float, _("Plaque volume"), "mm3", _("Volume of the plaque"), 1),
+    Column("calcified_volume_mm3", float, _("Calcified volume"), "mm3", _("Volume of its calcified part"), 1),
+    Column(
+        "low_attenuation_volume_mm3",
+        float,
+        _("Low attenuation"),
+        "mm3",
+        _("Volume of noncalcified plaque below 30 HU"),
+        1,
+    ),
+    Column("fibrofatty_volume_mm3", float, _("Fibrofatty"), "mm3", _("Noncalcified plaque of 30 to 130 HU"), 1),
+    Column("fibrous_volume_mm3", float, _("Fibrous"), "mm3", _("Noncalcified plaque above 130 HU"), 1),
+    Column("model_reference_diameter_mm", float, _("Model reference"), "mm", _("Healthy diameter of the taper model")),
+    Column("local_reference_diameter_mm", float, _("Local reference"), "mm", _("Healthy diameter beside the lesion")),
+    Column(
+        "local_reference_method", str, _("Local method"), "", _("interp (both sides), prox or dist; empty for none")
+    ),
+    Column("eccentricity", float, _("Eccentricity"), "", _("Smallest over largest lumen diameter at the throat")),
+    Column(
+        "remodeling_index", float, _("Remodeling"), "", _("Outer diameter at the throat over that beside the lesion")
+    ),
+    Column("features", str, _("Features"), "", _("Candidates of high-risk plaque features, words separated by spaces")),
+    Column("flags", str, _("Flags"), "", _("What limits the measurement, words separated by spaces")),
 )
 
 VESSEL_COLUMNS: tuple[Column, ...] = (
-    Column("vessel", str, "Vessel", "", "Short name of the vessel"),
-    Column("full_name", str, "Name", "", "Full name of the vessel"),
-    Column("parent", str, "Parent", "", "Vessel it branches from; empty when it begins at the aorta"),
-    Column("territory", str, "Territory", "", "Main vessel whose territory it belongs to: LM, LAD, LCX or RCA"),
-    Column("segments", str, "Segments", "", "Numbers of its segments in the SCCT 18-segment model"),
-    Column("length_mm", float, "Length", "mm", "Length of the centerline", 2),
-    Column("mean_lumen_diameter_mm", float, "Mean diameter", "mm", "Mean of the measured lumen diameters"),
-    Column("minimal_lumen_diameter_mm", float, "Minimal diameter", "mm", "Smallest of the measured lumen diameters"),
-    Column("mean_reference_diameter_mm", float, "Mean reference", "mm", "Mean of the healthy diameters"),
-    Column("lumen_volume_mm3", float, "Lumen volume", "mm3", "Volume of the measured lumen", 1),
-    Column("measured_percent", float, "Measured", "%", "Share of the centerline where the lumen was measured", 1),
-    Column("lesions", int, "Lesions", "", "Number of lesions on the vessel"),
-    Column("grade", str, "Grade", "", "Grade of its worst lesion; empty when nothing could be measured"),
-    Column("diameter_stenosis_percent", float, "Diameter stenosis", "%", "Of its worst lesion", 1),
-    Column("probability_25", float, "P(>= 25 %)", "", "Largest probability among its lesions"),
-    Column("probability_50", float, "P(>= 50 %)", "", "Largest probability among its lesions"),
-    Column("probability_70", float, "P(>= 70 %)", "", "Largest probability among its lesions"),
-    Column("ostium_r_mm", float, "R", "mm", "Position of the vessel's start, to the right (RAS)"),
-    Column("ostium_a_mm", float, "A", "mm", "Position of the vessel's start, to the front (RAS)"),
-    Column("ostium_s_mm", float, "S", "mm", "Position of the vessel's start, to the head (RAS)"),
-    Column("flags", str, "Flags", "", "What limits the measurement, words separated by spaces"),
+    Column("vessel", str, _("Vessel"), "", _("Short name of the vessel")),
+    Column("full_name", str, _("Name"), "", _("Full name of the vessel")),
+    Column("parent", str, _("Parent"), "", _("Vessel it branches from; empty when it begins at the aorta")),
+    Column("territory", str, _("Territory"), "", _("Main vessel whose territory it belongs to: LM, LAD, LCX or RCA")),
+    Column("segments", str, _("Segments"), "", _("Numbers of its segments in the SCCT 18-segment model")),
+    Column("length_mm", float, _("Length"), "mm", _("Length of the centerline"), 2),
+    Column("mean_lumen_diameter_mm", float, _("Mean diameter"), "mm", _("Mean of the measured lumen diameters")),
+    Column(
+        "minimal_lumen_diameter_mm", float, _("Minimal diameter"), "mm", _("Smallest of the measured lumen diameters")
+    ),
+    Column("mean_reference_diameter_mm", float, _("Mean reference"), "mm", _("Mean of the healthy diameters")),
+    Column("lumen_volume_mm3", float, _("Lumen volume"), "mm3", _("Volume of the measured lumen"), 1),
+    Column("measured_percent", float, _("Measured"), "%", _("Share of the centerline where the lumen was measured"), 1),
+    Column("lesions", int, _("Lesions"), "", _("Number of lesions on the vessel")),
+    Column("grade", str, _("Grade"), "", _("Grade of its worst lesion; empty when nothing could be measured")),
+    Column("diameter_stenosis_percent", float, _("Diameter stenosis"), "%", _("Of its worst lesion"), 1),
+    Column("probability_25", float, _("P(>= 25 %)"), "", _("Largest probability among its lesions")),
+    Column("probability_50", float, _("P(>= 50 %)"), "", _("Largest probability among its lesions")),
+    Column("probability_70", float, _("P(>= 70 %)"), "", _("Largest probability among its lesions")),
+    Column("ostium_r_mm", float, _("R"), "mm", _("Position of the vessel's start, to the right (RAS)")),
+    Column("ostium_a_mm", float, _("A"), "mm", _("Position of the vessel's start, to the front (RAS)")),
+    Column("ostium_s_mm", float, _("S"), "mm", _("Position of the vessel's start, to the head (RAS)")),
+    Column("flags", str, _("Flags"), "", _("What limits the measurement, words separated by spaces")),
 )
 
 

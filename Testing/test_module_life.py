@@ -6,7 +6,7 @@ import sys
 import types
 
 import pytest
-from panel_fixtures import MODULE, finish, needs_stand_in, process_events_until, start, table_column
+from panel_fixtures import MODULE, add_volume, finish, needs_stand_in, process_events_until, start, table_column
 from scenes import read_into
 
 pytestmark = needs_stand_in
@@ -73,7 +73,6 @@ def test_closing_the_scene_while_views_are_made_is_safe(widget, pipeline, monkey
     import weakref
 
     import slicer
-    from panel_fixtures import add_volume
 
     from StenosisDetectionLib.gui import reformation_view
 
@@ -189,6 +188,21 @@ def test_the_panel_opens_where_packages_are_missing(panel_module, table, monkeyp
     assert "jinja2" not in widget.ui.environmentLabel.text
     assert widget.ui.installPackagesButton.visible or not widget.ui.modelCollapsibleButton.collapsed
     widget.cleanup()
+
+
+def test_apply_says_which_packages_are_missing_before_it_begins(widget, pipeline, monkeypatch):
+    import slicer.packaging
+
+    widget.ui.inputVolumeSelector.setCurrentNode(add_volume())
+    widget.ui.modelCollapsibleButton.collapsed = True
+    monkeypatch.setattr(slicer.packaging, "pip_check", lambda wanted: not str(wanted).startswith("monai"))
+    widget.ui.applyButton.click()
+    assert "monai>=" in widget.ui.statusLabel.text
+    assert "Install packages" in widget.ui.statusLabel.text
+    assert not widget.panel.run.running
+    assert pipeline.calls == []
+    assert widget.ui.installPackagesButton.visible  # the section with its button was opened
+    assert not widget.ui.detailsButton.visible
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 to the result, and everything that can come between."""
 
 import dataclasses
+import json
 import re
 import threading
 
@@ -204,8 +205,7 @@ def test_a_missing_model_is_fetched_on_request(widget, pipeline, monkeypatch):
     monkeypatch.setattr(download, "download_model", download_model)
     ui = widget.ui
     assert not ui.downloadModelButton.visible
-    ui.modelComboBox.addItem("distant", "distant")
-    widget.panel.choices.refresh()
+    widget.enter()
     ui.modelComboBox.currentIndex = ui.modelComboBox.findData("distant")
     assert "not on this computer" in ui.modelDescriptionLabel.text
     assert "MIT" in ui.modelDescriptionLabel.text
@@ -215,6 +215,30 @@ def test_a_missing_model_is_fetched_on_request(widget, pipeline, monkeypatch):
     process_events_until(lambda: not widget.panel.run.running)
     assert "now" in ui.statusLabel.text
     assert not ui.downloadModelButton.visible
+
+
+def test_a_model_that_is_registered_while_slicer_runs_can_be_chosen(widget, monkeypatch, tmp_path):
+    registry = tmp_path / "models.json"
+    monkeypatch.setenv("STENOSIS_DETECTION_REGISTRY", str(registry))
+    combo = widget.ui.modelComboBox
+    combo.currentIndex = combo.findData("vesselness")
+    content = json.dumps(
+        {"models": [{"name": "mine", "kind": "network", "files": {"fine": {"file": "net.safetensors"}}}]}
+    )
+    registry.write_text(content, encoding="utf-8")
+    widget.enter()  # the user comes back to the panel
+    assert combo.findData("mine") >= 0
+    assert combo.currentData == widget.panel.parameters.model == "vesselness"
+    combo.currentIndex = combo.findData("mine")
+    assert widget.panel.options().model == widget.panel.parameters.model == "mine"
+    registry.unlink()
+    widget.exit()
+    widget.enter()
+    assert combo.findData("mine") < 0
+    assert combo.currentIndex == 0
+    registry.write_text(content, encoding="utf-8")
+    widget.enter()
+    assert combo.currentData == "mine"  # the choice that the scene has holds again
 
 
 def test_a_damaged_registry_of_the_user_is_told_and_passed_over(widget, monkeypatch):

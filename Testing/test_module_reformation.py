@@ -68,6 +68,25 @@ def test_the_curved_view_shows_the_vessel_where_its_marks_are(looking):
     assert slicer.util.arrayFromVolume(browse_node("reformation")).shape[1] > 1
 
 
+def test_views_that_are_sent_to_a_place_of_the_patient_do_not_take_the_reformatted_vessel_along(looking):
+    """As by Shift and the mouse, within a group of views, and by the Markups module, in all views."""
+    import slicer
+
+    from StenosisDetectionLib.scene import review_views as views
+
+    node, other = (views.view_node(slicer.mrmlScene, name) for name in (views.REFORMATION, views.LONG_AXIS))
+    before, other_before = views.placed(node), views.placed(other)
+    assert node.GetViewGroup() != other.GetViewGroup()
+    place = np.array([40.0, -60.0, 5.0])
+    for group in (other.GetViewGroup(), -1):
+        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *(place * (1 if group < 0 else -1)), 0, group)
+        assert np.allclose(views.placed(node), before)
+        assert not np.allclose(views.placed(other), other_before)
+    # The wheel still goes through the cross-sections.
+    node.SetSliceOffset(node.GetSliceOffset() + 3.0)
+    assert not np.allclose(views.placed(node), before)
+
+
 def test_straightened_vessels_are_ready_before_they_are_asked_for(widget, pipeline, layout, monkeypatch):
     """Then going to a lesion need not wait for them; nobody needs PyTorch to look at a result."""
     from StenosisDetectionLib.gui import reformation_view

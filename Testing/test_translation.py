@@ -2,6 +2,8 @@
 a panel whose translator marks what it was given shows no text without a mark."""
 
 import ast
+import dataclasses
+import importlib.util
 import re
 import sys
 import types
@@ -18,6 +20,7 @@ from StenosisDetectionLib.gui import messages, vocabulary
 from StenosisDetectionLib.pipeline import _STAGES
 from StenosisDetectionLib.stenosis.cad_rads import CATEGORY_TEXT
 from StenosisDetectionLib.stenosis.grades import GRADES
+from StenosisDetectionLib.stenosis.hidden import INTERVAL_ONLY
 
 TRANSLATING = {"_", "tr", "translate", "word", "sentence"}
 NOT_SHOWN = {"warning", "error", "info", "debug", "GetFirstNodeByName", "stage_report"}
@@ -120,6 +123,36 @@ def test_every_template_recognizes_itself_and_nothing_shorter():
         shape, found = next((shape, each) for shape, each in messages._patterns() if shape.fullmatch(filled))
         # Two places may say the same with other names for their numbers.
         assert found.format(**dict.fromkeys(shape.groupindex, "7")) == filled
+
+
+def test_titles_and_descriptions_of_columns_are_translated_and_their_names_are_not(marking):
+    marking()
+    tables = {"rows": ("LESION_COLUMNS", "VESSEL_COLUMNS")}
+    tables |= {"scene.tables": ("PROFILE_COLUMNS",), "scene.calcium_table": ("CALCIUM_COLUMNS",)}
+    for room, names in tables.items():
+        specification = importlib.util.find_spec(f"StenosisDetectionLib.{room}")
+        module = importlib.util.module_from_spec(specification)  # another one, as Slicer loads it in its language
+        specification.loader.exec_module(module)
+        for column in (column for name in names for column in getattr(module, name)):
+            assert re.fullmatch("«.+»", column.title), column.name
+            assert re.fullmatch("«.+»", column.description), column.name
+            assert re.fullmatch(r"\w+", column.name)
+
+
+def test_what_the_markups_module_lists_of_a_lesion_is_translated(marking):
+    curves = pytest.importorskip("StenosisDetectionLib.scene.curves")
+    given = marking()
+    lesion = small_study().lesions[0]
+    text = curves._describe(lesion)
+    assert text.startswith("««moderate», diameter stenosis ")
+    assert text.endswith(f"plaque «{lesion.plaque.type}»»")
+    assert not PROSE.search(re.sub("«.*»", "", text))
+    # Where the vocabulary of the panel has them, so that translators find each word once.
+    assert (curves.WORDS_CONTEXT, "moderate") in given
+    assert vocabulary.__name__.endswith(curves.WORDS_CONTEXT)
+    hidden = curves._describe(dataclasses.replace(lesion, flags=(INTERVAL_ONLY,)))
+    assert "calcium hides the lumen" in hidden
+    assert f"{lesion.minimal_lumen_diameter_mm:.2f}" not in hidden
 
 
 @pytest.fixture

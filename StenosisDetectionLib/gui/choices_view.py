@@ -15,6 +15,7 @@ from .dependencies import install_packages, install_torch, missing_packages
 from .devices import device_choices
 from .environment import environment_lines, look
 from .texts import model_text
+from .vocabulary import sentence
 
 DEVICE_SETTING = "StenosisDetection/Device"
 
@@ -38,17 +39,12 @@ class ChoicesView:
         on_download: Callable[[str], None],
         requirements: Path,
     ) -> None:
-        import qt
-
         self._ui = ui
         self._on_model = on_model
         self._on_error = on_error
         self._on_download = on_download
         self._requirements = requirements
-        self._models = self._known_models()
-        for index, model in enumerate(self._models.values()):
-            ui.modelComboBox.addItem(model.name, model.name)
-            ui.modelComboBox.setItemData(index, model.description, qt.Qt.ToolTipRole)
+        self._models: dict[str, Any] = {}
         self.refresh()
         ui.downloadModelButton.connect("clicked(bool)", lambda _checked: self._on_download(self.model))
         ui.openModelsButton.connect("clicked(bool)", _open_model_folder)
@@ -70,7 +66,7 @@ class ChoicesView:
 
     def refresh(self) -> None:
         """Look again at what this computer has; loads nothing."""
-        self._models = self._known_models()
+        self._fill_models()
         self._fill_devices()
         self._show_environment(load=False)
         self._describe_model()
@@ -80,6 +76,24 @@ class ChoicesView:
         index = self._ui.modelComboBox.findData(name)
         if index >= 0:
             self._ui.modelComboBox.currentIndex = index
+
+    def _fill_models(self) -> None:
+        """List the models, which change when some are registered or downloaded meanwhile; the choice stays."""
+        import qt
+
+        self._models = self._known_models()
+        combo = self._ui.modelComboBox
+        listed = [combo.itemData(index) for index in range(combo.count)]
+        if listed == list(self._models):
+            return
+        chosen = combo.currentData
+        combo.blockSignals(True)
+        combo.clear()
+        for index, model in enumerate(self._models.values()):
+            combo.addItem(model.name, model.name)
+            combo.setItemData(index, sentence(model.description), qt.Qt.ToolTipRole)
+        combo.currentIndex = max(combo.findData(chosen), 0)
+        combo.blockSignals(False)
 
     def _fill_devices(self) -> None:
         """List the devices, which change when PyTorch is installed or loaded, and choose that of the settings."""
@@ -134,7 +148,9 @@ class ChoicesView:
 
         with slicer.util.WaitCursor():
             self._show_environment(load=True)
+            self._fill_models()
             self._fill_devices()
+            self._describe_model()
 
     def _on_install_torch(self, _checked: bool = False) -> None:
         self._install(install_torch)

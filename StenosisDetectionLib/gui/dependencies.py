@@ -15,6 +15,18 @@ def require_torch() -> None:
         raise _torch_missing()
 
 
+def require_packages(requirements: Path) -> None:
+    """Raise InputError, which says what to do, when PyTorch or a package of a requirements file is not installed."""
+    require_torch()
+    missing = missing_packages(requirements)
+    if missing:
+        raise InputError(
+            _("Python packages are missing ({names}): press Install packages under Model and device").format(
+                names=", ".join(missing)
+            )
+        )
+
+
 def install_torch() -> None:
     """Install PyTorch through the PyTorch extension, which asks the user first; nothing to do when it is there.
 

@@ -16,7 +16,7 @@ from .arrival import Arrival, arrival_of
 from .calcium_view import CalciumView
 from .choices_view import ChoicesView
 from .correct_view import CorrectView
-from .dependencies import require_torch
+from .dependencies import require_packages
 from .findings_view import FindingsView
 from .input_view import InputView, start_region
 from .measuring import Measuring
@@ -57,6 +57,7 @@ class Panel:
 
         self.ui = ui
         self._logic = logic
+        self._requirements = requirements
         self.parameters: Any = None
         self._shown: tuple[Any, ...] | None = None
         self.run = RunView(ui, self._work_changed)
@@ -165,7 +166,7 @@ class Panel:
 
         self.run.clear()
         try:
-            require_torch()
+            require_packages(self._requirements)
             options = self.options()
             nodes = (self.parameters.inputVolume, self.parameters.inputSegmentation)
             volume, label_map = self._logic.readNodes(*nodes)

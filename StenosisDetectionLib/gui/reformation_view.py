@@ -77,6 +77,12 @@ class ReformationView:
             scene, review_views.REFORMATION, browse_nodes.reformation_matrix(drawing.length_mm, self._turn_deg)
         )
 
+    def strayed(self, matrix: np.ndarray) -> bool:
+        """Return whether a slice view at a matrix (4, 4) lies outside of the reformatted vessel."""
+        away = matrix[:3, 3] - browse_nodes.REFORMATION_ORIGIN
+        # The corner of a turned view lies this far from its middle: so far the mouse wheel may take it.
+        return self._drawing is not None and abs(float(away @ matrix[:3, 2])) > np.sqrt(2.0) * HALF_WIDTH_MM + PIXEL_MM
+
     def fit(self) -> None:
         """Let the vessel that is shown fill the view."""
         import slicer

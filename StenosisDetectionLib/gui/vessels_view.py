@@ -41,7 +41,7 @@ class VesselsView:
         self._reformation = ReformationView()
         self._layout_declined = False
         self._layout_before: int | None = None
-        self._watched: tuple[Any, int] | None = None
+        self._watched: list[tuple[Any, int]] = []
         self._filling = False
         ui.vesselComboBox.connect("currentIndexChanged(int)", self._on_vessel_chosen)
         ui.positionSlider.connect("valueChanged(double)", self._on_moved)
@@ -292,14 +292,29 @@ class VesselsView:
         import vtk
 
         self._unwatch()
-        node = review_views.view_node(slicer.mrmlScene, review_views.CROSS_SECTION)
-        if node is not None and self._path is not None:
-            self._watched = (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_view_moved))
+        if self._path is None:
+            return
+        for name, moved in (
+            (review_views.CROSS_SECTION, self._on_view_moved),
+            (review_views.REFORMATION, self._on_reformation_moved),
+        ):
+            node = review_views.view_node(slicer.mrmlScene, name)
+            if node is not None:
+                self._watched.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, moved)))
 
     def _unwatch(self) -> None:
-        if self._watched is not None:
-            self._watched[0].RemoveObserver(self._watched[1])
-            self._watched = None
+        for node, tag in self._watched:
+            node.RemoveObserver(tag)
+        self._watched = []
+
+    def _on_reformation_moved(self, node: Any, _event: str) -> None:
+        """Take the reformatted view back to its vessel where it was sent to a place of the patient with all others, as
+        Slicer's Markups module does."""
+        path = self._path
+        if path is not None and self._reformation.strayed(review_views.placed(node)):
+            self._unwatch()
+            self._show_reformation(path)
+            self._watch()
 
     def _on_view_moved(self, node: Any, _event: str) -> None:
         path = self._path

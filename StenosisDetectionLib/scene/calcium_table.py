@@ -6,6 +6,7 @@ result: it has a role of its own and stays when results come and go.
 
 from typing import Any
 
+from ..i18n import tr as _
 from ..rows import Column
 from ..stenosis.calcium_score import CalciumPart, CalciumScore
 from .hierarchy import place_beside
@@ -15,11 +16,11 @@ from .tables import fill_table
 CALCIUM_ATTRIBUTE = "StenosisDetection.calcium"
 
 CALCIUM_COLUMNS: tuple[Column, ...] = (
-    Column("region", str, "Region", "", "Segment that the calcium lies in; all: the whole score"),
-    Column("agatston", float, "Agatston", "", "Agatston score"),
-    Column("volume_mm3", float, "Volume", "mm3", "Volume of calcium of 130 HU and more"),
-    Column("mass_mg", float, "Mass", "mg", "Mass of calcium; unknown without the calibration of the scanner"),
-    Column("lesions", int, "Lesions", "", "Number of separate deposits"),
+    Column("region", str, _("Region"), "", _("Segment that the calcium lies in; all: the whole score")),
+    Column("agatston", float, _("Agatston"), "", _("Agatston score")),
+    Column("volume_mm3", float, _("Volume"), "mm3", _("Volume of calcium of 130 HU and more")),
+    Column("mass_mg", float, _("Mass"), "mg", _("Mass of calcium; unknown without the calibration of the scanner")),
+    Column("lesions", int, _("Lesions"), "", _("Number of separate deposits")),
 )
 
 

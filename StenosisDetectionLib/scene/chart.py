@@ -26,14 +26,18 @@ def add_chart_nodes(
     series = []
     for vessel in charted_vessels(study):
         table, color = profile_tables[vessel], label_color(vessel)
-        lumen = _add_series(scene, f"{vessel} lumen", table, "distance_mm", "lumen_diameter_mm", color)
+        lumen = _add_series(
+            scene, _("{vessel} lumen").format(vessel=vessel), table, "distance_mm", "lumen_diameter_mm", color
+        )
         lumen.SetLineWidth(3.0)
-        healthy = _add_series(scene, f"{vessel} reference", table, "distance_mm", "reference_diameter_mm", color)
+        healthy = _add_series(
+            scene, _("{vessel} reference").format(vessel=vessel), table, "distance_mm", "reference_diameter_mm", color
+        )
         healthy.SetLineStyle(style.LineStyleDash)
         series += [lumen, healthy]
     if study.lesions:
         marks = _add_series(
-            scene, "Lesion throats", lesion_table, "throat_mm", "minimal_lumen_diameter_mm", LESION_COLOR
+            scene, _("Lesion throats"), lesion_table, "throat_mm", "minimal_lumen_diameter_mm", LESION_COLOR
         )
         marks.SetLabelColumnName("id")
         marks.SetLineStyle(style.LineStyleNone)

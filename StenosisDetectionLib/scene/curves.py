@@ -13,6 +13,8 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from ..i18n import tr as _
+from ..i18n import translate
 from ..stenosis.hidden import INTERVAL_ONLY
 from ..study import Lesion, LumenProfile, ReferenceProfile, StudyResult, Vessel
 from .application import slicer_package
@@ -20,6 +22,9 @@ from .terminology import label_color
 
 STENOSIS_COLOR_NODE = "vtkMRMLColorTableNodeFilePlasma.txt"
 """One of Slicer's own color tables, which every Slicer has in its scene."""
+
+WORDS_CONTEXT = "gui.vocabulary"
+"""Where grades and kinds of plaque are translated."""
 
 LESION_COLOR = (220 / 255, 38 / 255, 127 / 255)
 
@@ -132,19 +137,33 @@ def _show_curve(node: Any, color: tuple[float, float, float]) -> None:
 
 def _stenosis(lesion: Lesion) -> str:
     """Return the diameter stenosis in words, as a range where calcium hides the lumen."""
-    low, high = lesion.diameter_stenosis_interval_90
-    hidden = INTERVAL_ONLY in lesion.flags
-    return f"{low:.0f} to {high:.0f} %" if hidden else f"{lesion.diameter_stenosis_percent:.0f} %"
+    low, high = (f"{end:.0f}" for end in lesion.diameter_stenosis_interval_90)
+    if INTERVAL_ONLY in lesion.flags:
+        return _("{low} to {high} %").format(low=low, high=high)
+    return f"{lesion.diameter_stenosis_percent:.0f} %"
 
 
 def _describe(lesion: Lesion) -> str:
-    low, high = lesion.diameter_stenosis_interval_90
-    words = [lesion.grade, f"diameter stenosis {_stenosis(lesion)}"]
+    """Return a lesion in the language of the application, as the Markups module lists it."""
     if INTERVAL_ONLY in lesion.flags:
-        words += ["calcium hides the lumen"]
+        text = _(
+            "{grade}, diameter stenosis {stenosis}, calcium hides the lumen, reference {reference} mm, "
+            "length {length} mm, plaque {plaque}"
+        )
     else:
-        words[-1] += f" ({low:.0f} to {high:.0f} %)"
-        words += [f"minimal lumen diameter {lesion.minimal_lumen_diameter_mm:.2f} mm"]
-        words += [f"area {lesion.minimal_lumen_area_mm2:.2f} mm2"]
-    words += [f"reference {lesion.reference_diameter_mm:.2f} mm", f"length {lesion.length_mm:.1f} mm"]
-    return ", ".join([*words, f"plaque {lesion.plaque.type}"])
+        text = _(
+            "{grade}, diameter stenosis {stenosis} ({low} to {high} %), minimal lumen diameter {diameter} mm, "
+            "area {area} mm2, reference {reference} mm, length {length} mm, plaque {plaque}"
+        )
+    low, high = lesion.diameter_stenosis_interval_90
+    return text.format(
+        grade=translate(WORDS_CONTEXT, lesion.grade),
+        stenosis=_stenosis(lesion),
+        low=f"{low:.0f}",
+        high=f"{high:.0f}",
+        diameter=f"{lesion.minimal_lumen_diameter_mm:.2f}",
+        area=f"{lesion.minimal_lumen_area_mm2:.2f}",
+        reference=f"{lesion.reference_diameter_mm:.2f}",
+        length=f"{lesion.length_mm:.1f}",
+        plaque=translate(WORDS_CONTEXT, lesion.plaque.type),
+    )

@@ -26,8 +26,12 @@ REFORMATION_MARGIN_MM = 4.0
 SCROLL_STEP_MM = 0.25
 """Step along the vessel of the mouse wheel in the cross-section."""
 
+_REFORMATION_GROUP = 50120
+"""View group of the reformatted vessel alone: it shows no place of the patient, so no other view may take it to one."""
+
 _SLICE_VIEW = """<view class="vtkMRMLSliceNode" singletontag="{name}">
   <property name="orientation" action="default">Axial</property>
+  <property name="viewgroup" action="default">{group}</property>
   <property name="viewlabel" action="default">{label}</property>
   <property name="viewcolor" action="default">{color}</property></view>"""
 
@@ -35,10 +39,12 @@ LAYOUT = f"""<layout type="vertical" split="true">
  <item splitSize="600"><layout type="horizontal" split="true">
   <item><view class="vtkMRMLViewNode" singletontag="{THREE_D_VIEW}">
    <property name="viewlabel" action="default">{THREE_D_VIEW}</property></view></item>
-  <item>{_SLICE_VIEW.format(name=LONG_AXIS, label="L", color="#E69F00")}</item>
-  <item>{_SLICE_VIEW.format(name=CROSS_SECTION, label="X", color="#56B4E9")}</item>
+  <item>{_SLICE_VIEW.format(name=LONG_AXIS, group=0, label="L", color="#E69F00")}</item>
+  <item>{_SLICE_VIEW.format(name=CROSS_SECTION, group=0, label="X", color="#56B4E9")}</item>
  </layout></item>
- <item splitSize="180">{_SLICE_VIEW.format(name=REFORMATION, label="V", color="#009E73")}</item>
+ <item splitSize="180">{
+    _SLICE_VIEW.format(name=REFORMATION, group=_REFORMATION_GROUP, label="V", color="#009E73")
+}</item>
  <item splitSize="220"><view class="vtkMRMLPlotViewNode" singletontag="{PLOT_VIEW}">
   <property name="viewlabel" action="default">P</property></view></item>
 </layout>"""

@@ -1,6 +1,6 @@
 """Tables of a study as table nodes: `Lesions`, `Vessels` and the profile along each vessel.
 
-Column names are stable English, as in the CSV files; titles, units and descriptions come from `rows`. Columns are
+Column names are stable English, as in the CSV files; titles and descriptions are in the language of Slicer. Columns are
 typed; an unknown number is NaN, which Slicer's tables and plots show as a gap.
 """
 
@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import vtk
 
+from ..i18n import tr as _
 from ..rows import LESION_COLUMNS, VESSEL_COLUMNS, Column, lesion_rows, vessel_rows
 from ..study import LumenProfile, ReferenceProfile, StudyResult, Vessel
 
 PROFILE_COLUMNS: tuple[Column, ...] = (
-    Column("distance_mm", float, "Distance", "mm", "Distance along the vessel from its start"),
-    Column("lumen_diameter_mm", float, "Lumen diameter", "mm", "Diameter of the circle of the same area"),
-    Column("reference_diameter_mm", float, "Reference diameter", "mm", "Healthy diameter"),
-    Column("diameter_stenosis_percent", float, "Diameter stenosis", "%", "1 - lumen / reference diameter"),
-    Column("lumen_area_mm2", float, "Lumen area", "mm2", "Area of the lumen across the vessel"),
-    Column("minimum_diameter_mm", float, "Minimum diameter", "mm", "Smallest caliper diameter"),
-    Column("maximum_diameter_mm", float, "Maximum diameter", "mm", "Largest caliper diameter"),
-    Column("quality", str, "Quality", "", "ok, or what limits the measurement here"),
+    Column("distance_mm", float, _("Distance"), "mm", _("Distance along the vessel from its start")),
+    Column("lumen_diameter_mm", float, _("Lumen diameter"), "mm", _("Diameter of the circle of the same area")),
+    Column("reference_diameter_mm", float, _("Reference diameter"), "mm", _("Healthy diameter")),
+    Column("diameter_stenosis_percent", float, _("Diameter stenosis"), "%", _("1 - lumen / reference diameter")),
+    Column("lumen_area_mm2", float, _("Lumen area"), "mm2", _("Area of the lumen across the vessel")),
+    Column("minimum_diameter_mm", float, _("Minimum diameter"), "mm", _("Smallest caliper diameter")),
+    Column("maximum_diameter_mm", float, _("Maximum diameter"), "mm", _("Largest caliper diameter")),
+    Column("quality", str, _("Quality"), "", _("ok, or what limits the measurement here")),
 )
 
 
