@@ -11,7 +11,8 @@ from scipy.spatial import cKDTree
 from StenosisDetectionLib.centerline import extract_tree
 from StenosisDetectionLib.centerline.crossings import uncrossed
 from StenosisDetectionLib.centerline.paths import Section
-from StenosisDetectionLib.study import LumenSegmentation
+from StenosisDetectionLib.centerline.segments import with_segments
+from StenosisDetectionLib.study import LumenSegmentation, Vessel
 
 
 def part_within(points: np.ndarray, line: np.ndarray, distance_mm: float = 1.0) -> float:
@@ -19,8 +20,9 @@ def part_within(points: np.ndarray, line: np.ndarray, distance_mm: float = 1.0) 
     return float((cKDTree(line).query(points)[0] <= distance_mm).mean())
 
 
-def test_a_twig_that_ends_nearer_to_another_vessel_does_not_take_over_what_a_stenosis_cuts():
-    # The circumflex artery is closed over 3 mm; behind that, a twig of it ends 1 mm from the LAD.
+@pytest.mark.parametrize("apart_mm", [3.3, 0.0], ids=["near", "touching"])
+def test_a_twig_at_another_vessel_does_not_take_over_what_a_stenosis_cuts(apart_mm):
+    # The circumflex artery is closed over 3 mm; behind that, a twig of it ends 1 mm from the LAD or runs into it.
     lcx, lad = HEART["LCX"].points(0.2), HEART["LAD"].points(0.2)[90]
     seg = segmentation_of([HEART[n] for n in ("LM", "LAD", "OM1", "RCA")])
     lumen = seg.lumen.copy()
@@ -29,14 +31,20 @@ def test_a_twig_that_ends_nearer_to_another_vessel_does_not_take_over_what_a_ste
     for part in (slice(0, 47), slice(63, None)):
         paint(lumen, seg.ijk_to_ras, lcx[part], radii[part])
     corner = np.array([-46.0, 5.0, -14.0])
-    end = lad + 3.3 * (corner - lad) / np.linalg.norm(corner - lad)
+    end = lad + apart_mm * (corner - lad) / np.linalg.norm(corner - lad)
     twig = Tube((tuple(lcx[110]), tuple(corner), tuple(end)), 0.5, 0.5).points()
     paint(lumen, seg.ijk_to_ras, twig, np.full(len(twig), 0.55))
     tree = extract_tree(LumenSegmentation(lumen & ~seg.aorta, seg.aorta, seg.ijk_to_ras, seg.model))
-    vessel = tree.vessel("LCX")
-    assert vessel.parent == "LM" and "bridged" in vessel.flags
-    assert part_within(lcx[20:-60], vessel.points_ras) > 0.95
+    circumflex = tree.vessel("LCX")
+    assert circumflex.parent == "LM" and "bridged" in circumflex.flags
+    assert part_within(lcx[20:-60], circumflex.points_ras) > 0.95
     assert tree.vessel("OM1").parent == "LCX"
+
+
+def vessel(name: str, parent: str | None, at_mm: float | None, points: np.ndarray, radius_mm: float) -> Vessel:
+    """Return a vessel with a constant radius."""
+    distance = np.arange(len(points)) * 0.25
+    return Vessel(name, parent, at_mm, points, distance, np.full(len(points), radius_mm))
 
 
 def sections_of(lines: list[np.ndarray], parents: list[int | None]) -> tuple[SimpleNamespace, list[Section]]:
@@ -72,9 +80,42 @@ def test_a_ramus_that_touches_the_circumflex_artery_stays_whole(tip, whole):
         assert len(result) == 5 and not joined
         return
     assert len(result) == 3 and len(joined) == 1
-    vessel = result[joined.pop()]
-    assert vessel.parent == 0
-    np.testing.assert_allclose(grid.ras[vessel.nodes[-1]], [50, 3, 0])
-    other = next(s for s in result if s is not vessel and s.parent == 0)
+    ramus_of_tree = result[joined.pop()]
+    assert ramus_of_tree.parent == 0
+    np.testing.assert_allclose(grid.ras[ramus_of_tree.nodes[-1]], [50, 3, 0])
+    other = next(s for s in result if s is not ramus_of_tree and s.parent == 0)
     np.testing.assert_allclose(grid.ras[other.nodes[-1]], [50, -10, 0])
     assert len(other.nodes) == len(sections[2].nodes) + len(sections[3].nodes) - 1
+
+
+@pytest.mark.parametrize(("end", "whole"), [(18.0, True), (14.0, False)])
+def test_a_ramus_with_a_gap_beside_the_circumflex_artery_stays_whole(end, whole):
+    # As above, but the mask of the ramus ends 4 or 8 mm before its far part.
+    stem, ramus = line((0, -6), (0, 0)), line((0, 0), (3, 3), (end, 3))
+    lcx, rest_of_lcx = line((0, 0), (22, 0)), line((22, 0), (50, -10))
+    rest = line((22, 0), (22, 3), (50, 3))
+    grid, sections = sections_of([stem, ramus, lcx, rest_of_lcx, rest], [None, 0, 0, 2, 2])
+    result, joined = uncrossed(grid, sections)
+    assert len(joined) == whole
+    if whole:
+        rejoined = result[joined.pop()]
+        assert rejoined.parent == 0 and rejoined.bridged
+        np.testing.assert_allclose(grid.ras[rejoined.nodes[-1]], [50, 3, 0])
+        assert sum(s.bridged for s in result) == 1
+
+
+def test_a_branch_begins_where_its_axis_meets_that_of_its_parent():
+    # D1 runs in the lumen of the LAD from 20 mm on and leaves it at 24 mm, where its line begins.
+    along = np.arange(0.0, 60.1, 0.25)
+    lad = vessel("LAD", None, None, np.stack([0 * along, along, 0 * along], axis=1), 2.0)
+    slope = np.array([-np.sin(0.5), np.cos(0.5), 0.0])
+    shared = [0.0, 24.0, 0.0]
+    d1 = np.concatenate([[shared], np.array([0.0, 20.0, 0.0]) + np.arange(4.5, 40.0, 0.25)[:, None] * slope])
+    first = vessel("D1", "LAD", 24.0, d1, 1.0)
+    numbered = with_segments([lad, first])[0]
+    assert [s.number for s in numbered.segments] == [6, 7, 8]
+    assert numbered.segments[0].end_mm == pytest.approx(20.0, abs=0.3)
+    # A branch that leaves at a right angle begins where its line does.
+    across = np.stack([-along, 30.0 + 0 * along, 0 * along], axis=1)
+    numbered = with_segments([lad, vessel("D1", "LAD", 30.0, across, 1.0)])[0]
+    assert numbered.segments[0].end_mm == pytest.approx(30.0, abs=0.3)

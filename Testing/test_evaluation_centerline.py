@@ -154,6 +154,19 @@ def test_a_missing_vessel_and_a_false_one():
     assert rca.scores.overlap == 0.0 and rca.scores.accuracy_inside_mm is None
 
 
+def test_a_vessel_of_which_the_reference_knows_nothing_is_not_false():
+    unseen = straight("LCX", (-40, 60, 30), (1, 0, 0), 25, 1.0)
+    found = tree(*heart(names=("LM", "LAD", "D1")).vessels, unseen)
+    reference = heart(names=("LM", "LAD", "D1"))
+    scores = compare_trees(found, reference, unknown=("LCX", "OM1"))
+    assert scores.false_branches == 0 and scores.matched_mm == scores.path_mm
+    assert compare_trees(found, reference, unknown=("RCA",)).false_branches == 1
+    # what the reference does hold counts under any name
+    assert compare_trees(reference, reference, unknown=("LAD",)).matched_mm == pytest.approx(
+        compare_trees(reference, reference).matched_mm
+    )
+
+
 def test_thin_branches_are_not_asked_for_but_not_false():
     thin = straight("S1", (-10, 40, 0), (0, 0, -1), 20, 0.6, "LAD", 40.0)
     with_thin = tree(*heart().vessels, thin)

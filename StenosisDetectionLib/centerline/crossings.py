@@ -1,12 +1,14 @@
 """Crossings: the sections of a traced tree come in, vessels that were cut where another one touches them go out whole.
 
 Where two vessels touch side by side, the cheapest path to the far part of one may lead through the other. Then a vessel
-ends at the other, and what continues it straight on seems to branch from there.
+ends at the other, and what continues it straight on seems to branch from there. The same happens where the mask of a
+vessel has a gap, as in a stenosis, and its far part touches another: then a bridge leads straight across.
 """
 
 import numpy as np
 
 from ..geometry import arc_length
+from .gaps import LONG_COSINE, SIDE_GAP_MM
 from .grid import LumenGrid
 from .paths import Section
 
@@ -26,7 +28,7 @@ BEFORE_MM, AFTER_MM, TIP_MM = 6.0, 8.0, 3.0
 
 def uncrossed(grid: LumenGrid, sections: list[Section]) -> tuple[list[Section], set[int]]:
     """Return the sections, parents before children, in which cut vessels are whole, and the indices of those."""
-    joined: list[tuple[int, int, int]] = []
+    joined: list[tuple[int, int, int, bool]] = []
     taken: set[int] = set()
     starts = {n: _start(grid, s) for n, s in enumerate(sections) if s.parent is not None}
     for index, section in enumerate(sections):
@@ -47,8 +49,11 @@ def _start(grid: LumenGrid, section: Section) -> np.ndarray:
 
 def _continuation(
     grid: LumenGrid, sections: list[Section], starts: dict[int, np.ndarray], index: int, taken: set[int]
-) -> tuple[int, int] | None:
-    """Return the section that continues a leaf straight on, and the node of it at which it does; None without one."""
+) -> tuple[int, int, bool] | None:
+    """Return the section that continues a leaf straight on, the node of it at which it does, and whether across a gap.
+
+    None without one.
+    """
     before, at = set(), sections[index].parent
     while at is not None:
         before.add(at)
@@ -56,6 +61,7 @@ def _continuation(
     own = sections[index].nodes[::-1]
     tip = grid.ras[own[0]]
     thick = float(grid.depth[own[arc_length(grid.ras[own]) <= TIP_MM]].max())
+    backward = _direction(grid.ras[own], BEFORE_MM)
     best, best_cosine = None, STRAIGHT
     for other, section in enumerate(sections):
         parent = section.parent
@@ -66,13 +72,15 @@ def _continuation(
             continue
         distance = np.linalg.norm(grid.ras[near] - tip, axis=1)
         node = int(np.argmin(distance))
-        if distance[node] > thick + grid.depth[near[node]] + 3.0 * grid.voxel_mm:
-            continue
         onward = _direction(grid.ras[section.nodes[node:]], AFTER_MM)
+        apart = bool(distance[node] > thick + grid.depth[near[node]] + 3.0 * grid.voxel_mm)
+        across = (grid.ras[near[node]] - tip) / max(float(distance[node]), 1e-6)
+        if apart and (distance[node] > SIDE_GAP_MM or min(-backward @ across, onward @ across) < LONG_COSINE):
+            continue
         through = np.concatenate([section.nodes[: node + 1][::-1], sections[parent].nodes[-2::-1]])
         straight = float(-_direction(np.concatenate([grid.ras[near[node]][None], grid.ras[own]]), BEFORE_MM) @ onward)
         if straight > max(best_cosine, STRAIGHTER - float(_direction(grid.ras[through], BEFORE_MM) @ onward)):
-            best, best_cosine = (other, node), straight
+            best, best_cosine = (other, node, apart), straight
     return best
 
 
@@ -83,15 +91,15 @@ def _direction(points: np.ndarray, length_mm: float) -> np.ndarray:
     return np.asarray(step / max(float(np.linalg.norm(step)), 1e-6))
 
 
-def _rejoined(sections: list[Section], joined: list[tuple[int, int, int]]) -> tuple[list[Section], set[int]]:
-    """Return the sections with each (leaf, other, node) made one, and what is left of two made one, too."""
+def _rejoined(sections: list[Section], joined: list[tuple[int, int, int, bool]]) -> tuple[list[Section], set[int]]:
+    """Return the sections with each (leaf, other, node, apart) made one, and what is left of two made one, too."""
     nodes = [s.nodes for s in sections]
     children = [list(s.children) for s in sections]
     bridged = [s.bridged for s in sections]
     whole = set()
-    for leaf, other, node in joined:
+    for leaf, other, node, apart in joined:
         nodes[leaf] = np.concatenate([nodes[leaf], nodes[other][node:]])
-        children[leaf], bridged[leaf] = children[other], bridged[leaf] or bridged[other]
+        children[leaf], bridged[leaf] = children[other], bridged[leaf] or bridged[other] or apart
         parent = sections[other].parent
         assert parent is not None
         children[parent].remove(other)

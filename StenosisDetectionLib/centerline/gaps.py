@@ -4,8 +4,10 @@ A piece is joined at one of its tips. A gap of up to 3 mm is bridged whatever it
 both ends point along it, within 60 degrees up to 8 mm and within 37 degrees up to 15 mm. A tip may also point at the
 side of a vessel up to 6 mm away, as a branch with a narrowed origin does. Of several gaps, a straight one counts as
 shorter than one around a corner. A large piece may get a bridge at each of its tips: where a twig of another vessel
-comes near one that a stenosis cuts, the cheaper path decides which of them feeds it. Pieces that remain are named, not
-measured: what feeds them is unknown.
+comes near one that a stenosis cuts, the cheaper path decides which of them feeds it. So it does where the far part of a
+cut vessel is connected already, through a vein or a twig that touches it: a wide stump that points at another tip to
+which the way through the lumen is long gets a bridge, too. Pieces that remain are named, not measured: what feeds them
+is unknown.
 """
 
 from dataclasses import dataclass
@@ -30,6 +32,15 @@ LARGE_PIECE_MM = 15.0
 
 SMALLEST_PIECE_MM = 4.0
 """Pieces of smaller extent are noise."""
+
+STUMP_RADIUS_MM, STUMP_MM = 1.0, 3.0
+"""A vessel this wide this near to its tip does not end there by itself: something cut it."""
+
+DETOUR_MM = 30.0
+"""Where the way through the lumen is longer, two places across a gap are not beside each other already."""
+
+STUMP_TO_AORTA_MM = 5.0
+"""What ends this near to the aorta begins there."""
 
 NEAR_MM, FAR_MM = 1.5, 6.0
 """An end points to the lumen this near to it, along the lumen, from that between 3.5 mm and this far from it."""
@@ -65,7 +76,7 @@ def bridge_gaps(
     extents = extents_mm(grid, component)
     pieces = [int(c) for c in np.flatnonzero(extents >= SMALLEST_PIECE_MM)]
     pending = {c: (np.inf, -1, -1) for c in pieces if c not in rooted}
-    if not pending or not rooted:
+    if not rooted:
         return graph, rooted
     matrix = length_matrix(grid, graph)
     pieces = [c for c in pieces if c in pending or extents[c] >= LARGE_PIECE_MM]
@@ -88,6 +99,7 @@ def bridge_gaps(
         added, ends = np.flatnonzero(component == closest), tips[closest]
     large = sorted(c for c in joined - rooted if extents[c] >= LARGE_PIECE_MM)
     bridges += _further(grid, component, gaps, tips, joined, large)
+    bridges += _from_stumps(gaps, component, _tips_of(tips, joined))
     return _with_bridges(grid, graph, list(dict.fromkeys(bridges))), joined
 
 
@@ -112,6 +124,35 @@ def _further(
             best = gaps.shortest(pairs, LARGE_PIECE_MM, (np.inf, -1, -1))
             if best[0] <= MIDDLE_GAP_MM:
                 result.append(best[1:])
+    return result
+
+
+def _from_stumps(gaps: "_Gaps", component: np.ndarray, tips: np.ndarray) -> list[tuple[int, int]]:
+    """Return the gaps between wide stumps and tips they point at and that point at them, far through the lumen."""
+    from scipy.sparse.csgraph import dijkstra
+    from scipy.spatial import cKDTree
+
+    grid, result = gaps.grid, []
+    voxels = cKDTree(grid.ras)
+    for tip in tips[grid.aorta_distance[tips] > STUMP_TO_AORTA_MM]:
+        beside = np.array(voxels.query_ball_point(grid.ras[tip], SIDE_GAP_MM))
+        beside = beside[component[beside] == component[tip]]
+        if len(beside) == 0 or grid.depth[beside].max() < STUMP_RADIUS_MM:
+            continue
+        along = dijkstra(gaps.matrix, indices=tip, limit=DETOUR_MM)
+        if grid.depth[along <= STUMP_MM].max() < STUMP_RADIUS_MM:
+            continue
+        far = beside[np.isinf(along[beside])]
+        gap = grid.ras[far] - grid.ras[tip]
+        length = np.linalg.norm(gap, axis=1)
+        end = gaps.end(tip)
+        straight = gap @ end.direction >= LONG_COSINE * length
+        if not end.is_tip or not straight.any():
+            continue
+        nearest = np.flatnonzero(straight)[np.argmin(length[straight])]
+        other = gaps.end(int(far[nearest]))
+        if other.is_tip and -gap[nearest] @ other.direction >= MIDDLE_COSINE * length[nearest]:
+            result.append((int(far[nearest]), int(tip)))
     return result
 
 
@@ -185,7 +226,7 @@ class _Gaps:
         length = float(np.linalg.norm(gap))
         if length <= SHORT_GAP_MM and extent_mm < LARGE_PIECE_MM:
             return length
-        here, there = self._end(first), self._end(second)
+        here, there = self.end(first), self.end(second)
         cosines = float(here.direction @ gap) / max(length, 1e-6), float(-there.direction @ gap) / max(length, 1e-6)
         counted = length * (1.0 + CORNER_COST * (2.0 - (cosines[0] if here.is_tip else 0.0) - cosines[1]))
         if length <= SHORT_GAP_MM:
@@ -198,7 +239,8 @@ class _Gaps:
             possible = min(cosines) >= LONG_COSINE and extent_mm >= LARGE_PIECE_MM
         return counted if possible else np.inf
 
-    def _end(self, node: int) -> _End:
+    def end(self, node: int) -> _End:
+        """Return where the lumen around a voxel points."""
         if node not in self.ends:
             self.ends[node] = _end_at(self.grid, self.matrix, node)
         return self.ends[node]

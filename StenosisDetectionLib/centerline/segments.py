@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..anatomy import SEGMENT_SCHEME, segment_definition
-from ..study import Vessel, VesselSegment
+from ..study import CENTERLINE_SPACING_MM, Vessel, VesselSegment
 from .naming import ACUTE_MARGIN_DIRECTION
 
 SEEN, LANDMARK, GUESSED = 0.9, 0.6, 0.3
@@ -21,6 +21,9 @@ PROXIMAL_LAD, PROXIMAL_LCX = 0.25, 0.4
 
 EARLIEST_MARGIN, LATEST_MARGIN = 0.2, 0.9
 """The acute margin lies between these parts of the right coronary artery."""
+
+TAKEOFF_MM, BACK_MM = 4.0, 8.0
+"""A branch leads this far straight out of the lumen of its parent; its axis is followed back this far at most."""
 
 WHOLE_VESSELS = {"LM": 5, "D1": 9, "D2": 10, "OM1": 12, "OM2": 14, "RI": 17}
 """Vessels that are one segment, with its number."""
@@ -75,12 +78,12 @@ def _segments(vessel: Vessel, branches: list[Vessel]) -> tuple[VesselSegment, ..
         number = {"PDA": 15 if from_left else 4, "PLB": 18 if from_left else 16}[vessel.name]
         return _cut(vessel, [(number, end, LANDMARK)])
     if vessel.name == "LAD":
-        first = _first_branch(branches, ("D", "S"))
+        first = _first_branch(vessel, branches, ("D", "S"))
         proximal, confidence = (PROXIMAL_LAD * end, GUESSED) if first is None else (first, SEEN)
         middle = (proximal + end) / 2
         return _cut(vessel, [(6, proximal, confidence), (7, middle, min(confidence, LANDMARK)), (8, end, LANDMARK)])
     if vessel.name == "LCX":
-        first = _first_branch(branches, ("OM",))
+        first = _first_branch(vessel, branches, ("OM",))
         proximal, confidence = (PROXIMAL_LCX * end, GUESSED) if first is None else (first, SEEN)
         return _cut(vessel, [(11, proximal, confidence), (13, end, confidence)])
     if vessel.name == "RCA":
@@ -98,14 +101,35 @@ def _segments(vessel: Vessel, branches: list[Vessel]) -> tuple[VesselSegment, ..
     return ()
 
 
-def _first_branch(branches: list[Vessel], kinds: tuple[str, ...]) -> float | None:
-    """Return the distance at which the first branch of the given kinds leaves."""
-    places = [
-        b.parent_distance_mm
-        for b in branches
-        if b.parent_distance_mm is not None and b.name.rstrip("0123456789") in kinds
-    ]
-    return min(places, default=None)
+def _first_branch(vessel: Vessel, branches: list[Vessel], kinds: tuple[str, ...]) -> float | None:
+    """Return the distance along a vessel at which the first branch of the given kinds leaves."""
+    return min((_origin_mm(vessel, b) for b in branches if b.name.rstrip("0123456789") in kinds), default=None)
+
+
+def _origin_mm(parent: Vessel, branch: Vessel) -> float:
+    """Return the distance along a parent at which the axis of a branch meets that of the parent.
+
+    Two vessels that part at a sharp angle share their lumen for some mm, and their lines part only behind that. So the
+    axis of the branch just outside of the parent is carried back straight to where it comes nearest to the parent's.
+    """
+    from scipy.spatial import cKDTree
+
+    at = parent.length_mm if branch.parent_distance_mm is None else branch.parent_distance_mm
+    line = cKDTree(parent.points_ras)
+    away, nearest = line.query(branch.points_ras)
+    outside = np.flatnonzero(away > parent.radius_mm[nearest])
+    if not len(outside):
+        return at
+    takeoff = branch.points_ras[outside[0] :][: 1 + round(TAKEOFF_MM / CENTERLINE_SPACING_MM)]
+    step = takeoff[0] - takeoff[-1]
+    length = float(np.linalg.norm(step))
+    if length < 0.5 * TAKEOFF_MM:
+        return at
+    back = takeoff[0] + np.arange(0.0, BACK_MM, 0.1)[:, None] * step / length
+    away, nearest = line.query(back)
+    closest = int(np.argmin(away))
+    meets = away[closest] <= parent.radius_mm[nearest[closest]]
+    return min(float(parent.distance_mm[nearest[closest]]), at) if meets else at
 
 
 def _cut(vessel: Vessel, parts: list[tuple[int, float, float]]) -> tuple[VesselSegment, ...]:

@@ -48,8 +48,8 @@ class ReferenceCase:
 
     `lesions` is None where nothing is known of them, empty where there is none; `group` is a word that cases of one
     kind share, for example a family of phantoms. `unknown_vessels` are vessels of which the reference knows nothing,
-    though the image may show a part of them: a detection there is neither right nor false, and of the patient's
-    category nothing is known.
+    though the image may show a part of them: a detection or a centerline there is neither right nor false, and of the
+    patient's category nothing is known.
     """
 
     case_id: str
@@ -100,7 +100,9 @@ def score_case(result: ResultCase, reference: ReferenceCase) -> CaseScores:
         software=result.software,
         seconds=result.seconds,
         segmentation=segmentation,
-        tree=None if reference.tree is None else compare_trees(result.tree, reference.tree),
+        tree=None
+        if reference.tree is None
+        else compare_trees(result.tree, reference.tree, unknown=reference.unknown_vessels),
         lesions=lesions,
         dominance=None if reference.dominance is None else (reference.dominance, result.tree.dominance),
         note=result.note,

@@ -7,6 +7,7 @@ be added up over patients.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,14 +104,24 @@ class _Line:
         return self.radius >= GRADED_RADIUS_MM
 
 
-def compare_trees(tree: VesselTree, reference: VesselTree, step_mm: float = STEP_MM) -> TreeScores:
-    """Return the scores of a tree against a reference; an empty tree finds nothing and has nothing false."""
+def compare_trees(
+    tree: VesselTree, reference: VesselTree, step_mm: float = STEP_MM, unknown: Collection[str] = ()
+) -> TreeScores:
+    """Return the scores of a tree against a reference; an empty tree finds nothing and has nothing false.
+
+    `unknown` are vessels of which the reference knows nothing, though the image may show them: a found vessel with such
+    a name that the reference does not hold is neither right nor false.
+    """
     lines, references = _lines(tree), _lines(reference)
     to_tree = [_distances(line.points, lines) for line in references]
     to_reference = [_distances(line.points, references) for line in lines]
+    judged = [
+        distance[distance <= TOLERANCE_MM] if line.name in unknown else distance
+        for line, distance in zip(lines, to_reference, strict=True)
+    ]
     asked = [line.graded & (SIDE_BRANCH not in line.vessel.flags) for line in references]
     found = [distance <= TOLERANCE_MM for distance in to_tree]
-    matched = [distance <= TOLERANCE_MM for distance in to_reference]
+    matched = [distance <= TOLERANCE_MM for distance in judged]
     wide = [number for number, part in enumerate(asked) if part.any()]
     missed = tuple(references[number].name for number in wide if found[number][asked[number]].mean() < FOUND_PART)
     main_mm, named_mm, segment_mm, segment_named_mm = _naming(lines, [] if UNNAMED in reference.flags else references)
@@ -124,7 +135,7 @@ def compare_trees(tree: VesselTree, reference: VesselTree, step_mm: float = STEP
         branches=len(wide),
         branches_found=len(wide) - len(missed),
         missed_branches=missed,
-        false_branches=sum(bool(hit.mean() < FOUND_PART) for hit in matched),
+        false_branches=sum(bool(hit.mean() < FOUND_PART) for hit in matched if len(hit)),
         gaps=sum(_gaps(hit, part) for hit, part in zip(found, asked, strict=True)),
         trees=sum(vessel.parent is None for vessel in tree.vessels),
         trees_reference=sum(vessel.parent is None for vessel in reference.vessels),
