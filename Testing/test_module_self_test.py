@@ -63,6 +63,28 @@ class TestPanel:
         assert [text for _, text in (*result.errors, *result.failures)] == []
         assert result.skipped == []
 
+    def test_it_leaves_pictures_of_the_window_and_of_every_section_where_they_are_wanted(
+        self, in_slicer, widget, monkeypatch, tmp_path
+    ):
+        import ctk
+        import slicer
+        from PySide6.QtGui import QImage
+
+        folder = tmp_path / "pictures"
+        folder.mkdir()
+        monkeypatch.setattr(slicer.app, "property", lambda name: str(folder), raising=False)
+        monkeypatch.setattr(slicer.util, "forceRenderAllViews", lambda: None)
+        utilities = types.SimpleNamespace(grabWidget=lambda _window: widget.parent.grab())
+        monkeypatch.setattr(ctk, "ctkWidgetsUtils", utilities, raising=False)
+        open_before = widget.ui.findingsCollapsibleButton.collapsed
+        assert in_slicer("test_panel").run().wasSuccessful()
+        sections = ("inputs", "model", "findings", "vessels", "correct", "review", "advanced")
+        names = {"lesion", "loaded", *(f"panel-{name}" for name in sections)}
+        assert {path.stem for path in folder.glob("*.png")} == names
+        assert widget.ui.findingsCollapsibleButton.collapsed == open_before
+        heights = {QImage(str(folder / f"panel-{name}.png")).height() for name in sections}
+        assert 0 not in heights
+
     def test_it_fails_when_the_review_is_lost(self, in_slicer, monkeypatch):
         from StenosisDetectionLib.gui.session import Session
 
@@ -137,35 +159,93 @@ def test_the_module_path_precedes_the_script(tmp_path):
     assert str(run_in_slicer.HOME / "StenosisDetection") in command
 
 
-@pytest.mark.parametrize("writes, status", [(True, 0), (False, 2)])
-def test_the_script_reports_how_slicer_ended(tmp_path, writes, status):
-    """An executable that writes the file, or does not, stands for Slicer."""
-    slicer = tmp_path / "Slicer"
-    script = "import sys; from pathlib import Path\n"
-    script += "Path(sys.argv[-1], 'junit.xml').write_text('<testsuite/>')\n" if writes else ""
-    slicer.write_text(f"#!{sys.executable}\n{script}")
+def stand_in_slicer(folder, script):
+    """An executable that stands for Slicer; it is given the output folder as the last argument."""
+    slicer = folder / "Slicer"
+    slicer.write_text(f"#!{sys.executable}\nimport sys, time\nfrom pathlib import Path\n{script}\n")
     slicer.chmod(0o755)
-    run = subprocess.run(
-        [sys.executable, run_in_slicer.__file__, str(slicer), "--output", str(tmp_path / "out")], capture_output=True
-    )
-    assert run.returncode == status
-    missing = subprocess.run(
-        [sys.executable, run_in_slicer.__file__, str(tmp_path / "no"), "--output", str(tmp_path / "out")],
+    return slicer
+
+
+def run_script(slicer, output, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, run_in_slicer.__file__, str(slicer), "--output", str(output), *arguments],
         capture_output=True,
         text=True,
+        env={"PATH": "/no/such/folder", "DISPLAY": ":0"} | environment,
     )
+
+
+@pytest.mark.parametrize("writes, status", [(True, 0), (False, 2)])
+def test_the_script_reports_how_slicer_ended(tmp_path, writes, status):
+    script = "Path(sys.argv[-1], 'junit.xml').write_text('<testsuite/>')" if writes else ""
+    assert run_script(stand_in_slicer(tmp_path, script), tmp_path / "out").returncode == status
+    missing = run_script(tmp_path / "no", tmp_path / "out")
     assert missing.returncode == 2
     assert missing.stderr.startswith("error: ")
+    assert "executable" in missing.stderr
+
+
+def test_the_script_ends_a_slicer_that_hangs_with_all_it_started(tmp_path):
+    child = "import time, pathlib; time.sleep(3); pathlib.Path(sys.argv[-1], 'alive').touch()".replace(
+        "sys.argv[-1]", "{}"
+    )
+    script = f"import subprocess\nsubprocess.run([sys.executable, '-c', {child!r}.format(repr(sys.argv[-1]))])"
+    run = run_script(stand_in_slicer(tmp_path, script), tmp_path / "out", "--timeout", "1")
+    assert run.returncode == 2
+    assert "not finished after 1 s" in run.stderr
+    time.sleep(3)
+    assert not (tmp_path / "out" / "alive").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have a screen")
+def test_without_a_screen_the_script_takes_a_virtual_one_or_says_what_to_do(tmp_path):
+    slicer = stand_in_slicer(tmp_path, "Path(sys.argv[-1], 'junit.xml').write_text('<testsuite/>')")
+    run = run_script(slicer, tmp_path / "out", DISPLAY="")
+    assert run.returncode == 2
+    assert "install xvfb" in run.stderr
+    virtual = tmp_path / "xvfb-run"
+    virtual.write_text('#!/bin/sh\necho virtual screen\nshift 3\nexec "$@"\n')
+    virtual.chmod(0o755)
+    run = run_script(slicer, tmp_path / "out", DISPLAY="", PATH=f"{tmp_path}:/bin:/usr/bin")
+    assert run.returncode == 0, run.stderr
+    assert "virtual screen" in (tmp_path / "out" / "log.txt").read_text()
+
+
+def test_the_end_says_what_failed_and_why_tests_were_skipped(tmp_path):
+    cases = [
+        ("test_a", 1.0, "", ""),
+        ("test_b", 1.0, "failure", "Traceback\nAssertionError: 1 != 2"),
+        ("test_c", 0.0, "skipped", "not installed: PyTorch, monai>=1.4"),
+    ]
+    path = tmp_path / "junit.xml"
+    path.write_text(run_in_slicer.junit(cases, [("Slicer", "5.12.3 <amd64>")]), encoding="utf-8")
+    properties = ElementTree.parse(path).getroot().find("properties")
+    assert [(one.get("name"), one.get("value")) for one in properties] == [("Slicer", "5.12.3 <amd64>")]
+    told = run_in_slicer.summary(path)
+    assert "failure: test_b: AssertionError: 1 != 2" in told
+    assert "skipped: test_c: not installed: PyTorch, monai>=1.4" in told
+    assert "1 passed, 1 failed, 1 skipped" in told
+    assert "Install packages" in told
+    path.write_text(run_in_slicer.junit(cases[:1]), encoding="utf-8")
+    assert "Install" not in run_in_slicer.summary(path)
 
 
 def test_inside_slicer_the_file_is_written_and_slicer_is_left(tmp_path, monkeypatch):
     left = []
-    application = types.SimpleNamespace(setProperty=lambda name, value: None)
-    stand_in = types.SimpleNamespace(app=application, util=types.SimpleNamespace(exit=left.append))
+    log = tmp_path / "session.log"
+    log.write_text("what Slicer logged")
+    application = types.SimpleNamespace(
+        setProperty=lambda name, value: None, applicationVersion="5.12.3", currentLogFile=lambda: str(log)
+    )
+    util = types.SimpleNamespace(exit=left.append, mainWindow=lambda: None)
     module = types.ModuleType("StenosisDetection")
     module.Cases = type("Cases", (unittest.TestCase,), {"test_good": Cases.test_good})
-    monkeypatch.setitem(sys.modules, "slicer", stand_in)
+    monkeypatch.setitem(sys.modules, "slicer", types.SimpleNamespace(app=application, util=util))
     monkeypatch.setitem(sys.modules, "StenosisDetection", module)
     run_in_slicer.run_inside(str(tmp_path))
     assert left == [0]
-    assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("tests") == "1"
+    root = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert root.get("tests") == "1"
+    assert ("Slicer", "5.12.3") in [(one.get("name"), one.get("value")) for one in root.find("properties")]
+    assert (tmp_path / "slicer.log").read_text() == "what Slicer logged"

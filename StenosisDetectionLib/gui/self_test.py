@@ -7,6 +7,7 @@ need a module widget and are skipped where there is none, as under ctest without
 import functools
 import importlib
 import importlib.util
+import math
 import sys
 import time
 import unittest
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 LONGEST_ANALYSIS_S, LONGEST_CANCEL_S = 600.0, 30.0
 """After this a test gives up; a slow computer is no fault. How long cancelling takes is printed."""
+
+
+def memory_mb() -> float:
+    """Return the memory this process holds in MB; NaN where the system does not tell it in a file."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="ascii").splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) / 1024.0 for line in lines if line.startswith("VmRSS:")), math.nan)
 
 
 class StenosisDetectionTest(ScriptedLoadableModuleTest):
@@ -128,15 +136,17 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
         lesions = widget.panel.session.study.lesions
         self.assertGreater(len(lesions), 0, widget.ui.statusLabel.text)
         self._delay("Going to a lesion")
-        widget.panel.findings.choose(lesions[0].id)
-        widget.panel.go_to_lesion(lesions[0].id)
+        self._measure_lesion(widget, lesions[0].id)
+        self._picture_sections(widget)
         widget.ui.rejectButton.click()
         self.assertEqual(widget.panel.session.review.rejected, {lesions[0].id})
         self._picture("lesion")
         path = Path(slicer.app.temporaryPath) / "StenosisDetectionTest.mrb"
         self.assertTrue(slicer.util.saveScene(str(path)))
+        before = memory_mb()
         slicer.mrmlScene.Clear(0)
         self.assertEqual(widget.ui.lesionTable.rowCount, 0)
+        print(f"memory: {before:.0f} MB with the result, {memory_mb():.0f} MB after closing the scene")
         slicer.util.loadScene(str(path))
         self._wait(lambda: widget.ui.lesionTable.rowCount > 0, LONGEST_CANCEL_S)
         self.assertEqual(widget.ui.lesionTable.rowCount, len(lesions))
@@ -212,17 +222,58 @@ class StenosisDetectionTest(ScriptedLoadableModuleTest):
             longest = max(longest, time.monotonic() - before)
         return longest
 
+    def _measure_lesion(self, widget: Any, lesion_id: str) -> None:
+        """Go to a lesion and move its end, and print how long each took without the drawing of the views."""
+        panel = widget.panel
+        for turn in ("first", "second"):
+            began = time.monotonic()
+            panel.findings.choose(lesion_id)
+            panel.go_to_lesion(lesion_id)
+            print(f"{turn} click on a lesion: {1000.0 * (time.monotonic() - began):.0f} ms")
+            slicer.app.processEvents()
+        before = panel.session.lesion(lesion_id)
+        began = time.monotonic()
+        panel.session.move_lesion(lesion_id, before.start_mm, before.throat_mm, before.end_mm + 0.5)
+        print(f"a marker moved and kept: {1000.0 * (time.monotonic() - began):.0f} ms")
+        self.assertGreater(panel.session.lesion(lesion_id).length_mm, before.length_mm)
+        widget.ui.undoButton.click()
+        self.assertEqual(panel.session.lesion(lesion_id), before)
+
+    def _picture_sections(self, widget: Any) -> None:
+        """Save a picture of the panel with each section open alone, and leave it as it was."""
+        if not self._pictures():
+            return
+        names = ("inputs", "model", "findings", "vessels", "correct", "review", "advanced")
+        sections = {name: getattr(widget.ui, f"{name}CollapsibleButton") for name in names}
+        before = {name: section.collapsed for name, section in sections.items()}
+        for name in names:
+            for other, section in sections.items():
+                section.collapsed = other != name
+            slicer.app.processEvents()
+            widget.parent.grab().save(str(Path(self._pictures()) / f"panel-{name}.png"))
+        for name, section in sections.items():
+            section.collapsed = before[name]
+
     def _delay(self, message: str) -> None:
         if hasattr(self, "delayDisplay"):
             self.delayDisplay(message, 100)
 
-    def _picture(self, name: str) -> None:
-        """Save a picture of the main window where `Testing/run_in_slicer.py` wants it."""
+    @staticmethod
+    def _pictures() -> str:
+        """Return the folder where `Testing/run_in_slicer.py` wants pictures; empty when nobody wants any."""
         folder = slicer.app.property("StenosisDetectionPictures") if hasattr(slicer.app, "property") else None
-        if folder:
+        return str(folder or "")
+
+    def _picture(self, name: str) -> None:
+        """Save a picture of the main window, where pictures are wanted."""
+        if self._pictures():
+            import ctk
+
             slicer.util.forceRenderAllViews()
             slicer.app.processEvents()
-            slicer.util.mainWindow().grab().save(str(Path(folder) / f"{name}.png"))
+            # As the window shows it, with what is drawn by VTK.
+            image = ctk.ctkWidgetsUtils.grabWidget(slicer.util.mainWindow())
+            image.save(str(Path(self._pictures()) / f"{name}.png"))
 
     @staticmethod
     @functools.cache
