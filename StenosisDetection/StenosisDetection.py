@@ -78,6 +78,8 @@ class StenosisDetectionParameterNode:
     model - name of the segmentation model.
     precision, minimumReferenceDiameter - as in AnalysisOptions; the diameter in mm.
     colorCurves - whether the centerlines are colored by stenosis.
+    calciumRegions - where calcium is scored.
+    calibration - of the scanner for the mass of calcium, in mg for each HU and mm3; 0 for unknown.
     vessel, position - what is looked at, and where along it in mm.
     rotation, spin, flip, contours, curved - how it is looked at; angles in degrees.
     """
@@ -89,6 +91,8 @@ class StenosisDetectionParameterNode:
     precision: Annotated[str, Choice(list(PRECISIONS))] = AnalysisOptions.precision
     minimumReferenceDiameter: Annotated[float, WithinRange(0.5, 5.0)] = AnalysisOptions.minimum_reference_diameter_mm
     colorCurves: bool = False
+    calciumRegions: vtkMRMLSegmentationNode
+    calibration: Annotated[float, WithinRange(0.0, 0.01)] = 0.0
     vessel: str = ""
     position: float = 0.0
     rotation: Annotated[float, WithinRange(-180.0, 180.0)] = 0.0

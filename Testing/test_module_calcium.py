@@ -81,6 +81,13 @@ def test_the_mass_needs_the_calibration_and_a_second_score_replaces_the_first(wi
     assert f"mass {mass:.1f} mg" in _score(widget)
     (table,) = _tables()
     assert column_of(table, "mass_mg")[-1] == pytest.approx(mass, rel=1e-4)
+    # The scene keeps both choices.
+    regions = widget.ui.calciumRegionsSelector.currentNode()
+    widget.exit()
+    widget.ui.calibrationSpinBox.value = 0.0
+    widget.enter()
+    assert widget.panel.parameters.calciumRegions is widget.ui.calciumRegionsSelector.currentNode() is regions
+    assert widget.panel.parameters.calibration == widget.ui.calibrationSpinBox.value == pytest.approx(0.001)
 
 
 def test_an_angiogram_is_refused_with_the_reason_and_leaves_no_table(widget):
