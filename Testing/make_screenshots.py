@@ -26,6 +26,7 @@ SECTIONS = {
 ALL_SECTIONS = ("inputs", "model", "findings", "vessels", "correct", "review", "advanced")
 PANEL_WIDTH = 520
 VIEWS = {"3d": (430, 510), "long": (270, 510), "cross": (400, 510), "reformation": (1100, 250), "plot": (1100, 385)}
+SCENE = (1280, 960)
 THUMBNAIL = (260, 280)
 """Size in pixels that the Sample Data module asks for."""
 
@@ -61,6 +62,7 @@ def main(arguments=None):
             straight.save(str(options.output / "views.png"))
             _views_picture().save(str(options.output / "views-curved.png"))
             widget.ui.curvedCheckBox.checked = False
+            three_d_picture(SCENE).save(str(options.output / "scene.png"))
             three_d_picture(THUMBNAIL, labels=False).save(str(options.output / "StenosisDetectionDemo.png"))
             panel = _panel_picture(widget, ("inputs", "findings", "vessels"))
             _beside(panel, _views_picture(panel.height())).save(str(options.output / "StenosisDetection.png"))

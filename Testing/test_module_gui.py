@@ -212,9 +212,9 @@ def test_cad_rads_line_says_who_stands_for_it():
         "CAD-RADS 3/P2/N (software-suggested, unreviewed): Moderate stenosis (50-69 %)"
     )
     signed = dataclasses.replace(
-        study, patient=dataclasses.replace(study.patient, reviewed=("A. Reader", "2026-01-02"))
+        study, patient=dataclasses.replace(study.patient, reviewed=("A. Reader", "2026-01-02T03:04:05Z"))
     )
-    assert "reviewed by A. Reader, 2026-01-02" in texts.cad_rads_line(signed)
+    assert "reviewed by A. Reader, 2026-01-02 03:04 UTC" in texts.cad_rads_line(signed)
     assert "unreviewed" not in texts.cad_rads_line(signed)
     nothing = dataclasses.replace(
         study, patient=dataclasses.replace(study.patient, cad_rads=None, cad_rads_text="no coronary artery was found")

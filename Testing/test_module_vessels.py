@@ -99,6 +99,23 @@ def test_the_wheel_in_the_cross_section_moves_along_the_vessel(looking):
         assert np.sign(forward) == sign
 
 
+def test_a_volume_that_is_loaded_later_leaves_our_views_alone(looking):
+    """Slicer shows it in all views that allow it, and fits them to it."""
+    import slicer
+
+    from StenosisDetectionLib.scene import review_views as views
+
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Other")
+    logic = slicer.modules.applicationLogic
+    logic.GetSelectionNode().SetActiveVolumeID(other.GetID())
+    before = views.placed(views.view_node(slicer.mrmlScene, views.CROSS_SECTION))
+    logic.PropagateVolumeSelection(1)
+    shown = {layers.GetLayoutName(): layers.GetBackgroundVolumeID() for layers in views._layers_of(slicer.mrmlScene)}
+    assert shown["Red"] == other.GetID()
+    assert all(shown[name] != other.GetID() for name in views.OWN_SLICE_VIEWS)
+    assert np.allclose(views.placed(views.view_node(slicer.mrmlScene, views.CROSS_SECTION)), before)
+
+
 def test_jumping_goes_where_it_says(looking):
     path = vessel_of()
     for index, goal in enumerate(GOALS):

@@ -100,7 +100,7 @@ def test_decisions_are_recorded_and_end_a_signature():
     assert review.signed is None
     assert review.rejected == {"L1"}
     assert [event.by for event in review.events] == ["AR", steps.NOBODY]
-    assert review.events[1].line == "2026-01-02 03:05  unnamed reader  rejected L1"
+    assert review.events[1].line == "2026-01-02 03:05 UTC  unnamed reader  rejected L1"
     review = steps.commented(review, "L1", "calcium", "BR", LATER)
     assert review.opinion("L1").state == REJECTED
     assert review.opinion("L1").comment == "calcium"

@@ -88,7 +88,7 @@ def three_d_picture(size, labels=True):
     for node in _nodes("vtkMRMLMarkupsFiducialNode"):
         for index in range(node.GetNumberOfControlPoints()):
             if node.GetNthControlPointVisibility(index):
-                _add_point(renderer, node, index, labels)
+                _add_point(renderer, node, index, labels, max(11, size[1] // 50))
     camera = renderer.GetActiveCamera()
     camera.SetViewUp(0, 0, 1)
     camera.SetPosition(-100, 600, 150)
@@ -98,7 +98,7 @@ def three_d_picture(size, labels=True):
     return _rendered(renderer, size)
 
 
-def _add_point(renderer, node, index, labels):
+def _add_point(renderer, node, index, labels, font_size):
     sphere, mapper, actor = vtk.vtkSphereSource(), vtk.vtkPolyDataMapper(), vtk.vtkActor()
     sphere.SetCenter(*node.GetNthControlPointPosition(index))
     sphere.SetRadius(1.0)
@@ -108,13 +108,15 @@ def _add_point(renderer, node, index, labels):
     renderer.AddActor(actor)
     if not labels:
         return
-    label = vtk.vtkBillboardTextActor3D()
+    # Over the surfaces, as Slicer writes them.
+    label = vtk.vtkTextActor()
     label.SetInput("  " + node.GetNthControlPointLabel(index))
-    label.SetPosition(*node.GetNthControlPointPosition(index))
-    label.GetTextProperty().SetFontSize(11)
+    label.GetPositionCoordinate().SetCoordinateSystemToWorld()
+    label.GetPositionCoordinate().SetValue(*node.GetNthControlPointPosition(index))
+    label.GetTextProperty().SetFontSize(font_size)
     label.GetTextProperty().SetColor(*node.GetDisplayNode().GetSelectedColor())
     label.GetTextProperty().BoldOn()
-    renderer.AddActor(label)
+    renderer.AddViewProp(label)
 
 
 def plot_picture(size):

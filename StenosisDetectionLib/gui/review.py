@@ -63,7 +63,7 @@ class Event:
         """The step in one line for people."""
         change = f": {self.before} → {self.after}" if self.before else (f": {self.after}" if self.after else "")
         what = f"{word(self.action)} {step_words(self.subject)}{change}"
-        return f"{self.at[:16].replace('T', ' ')}  {word(self.by)}  {what}".rstrip()
+        return f"{self.at[:16].replace('T', ' ')} UTC  {word(self.by)}  {what}".rstrip()
 
 
 @dataclass(frozen=True)

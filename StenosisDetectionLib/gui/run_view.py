@@ -47,6 +47,7 @@ class RunView:
         ui.detailsButton.visible = False
         ui.logButton.visible = False
         ui.detailsText.visible = False
+        ui.statusLabel.visible = False
         ui.progressFrame.visible = False
 
     @property
@@ -128,8 +129,9 @@ class RunView:
         self._ui.progressFrame.visible = False
 
     def show_status(self, text: str) -> None:
-        """Show one line."""
+        """Show one line; an empty one takes no space."""
         self._ui.statusLabel.text = text
+        self._ui.statusLabel.visible = bool(text)
 
     def show_error(self, error: Exception) -> None:
         """Show one line; when the error was unexpected, its traceback goes to the details and to the log."""

@@ -117,7 +117,9 @@ def cad_rads_line(study: StudyResult) -> str:
     if patient.cad_rads is None:
         return sentence(patient.cad_rads_text)
     by = (
-        _("reviewed by {name}, {time}").format(name=patient.reviewed[0], time=patient.reviewed[1])
+        _("reviewed by {name}, {time} UTC").format(
+            name=patient.reviewed[0], time=patient.reviewed[1][:16].replace("T", " ")
+        )
         if patient.reviewed
         else _("software-suggested, unreviewed")
     )

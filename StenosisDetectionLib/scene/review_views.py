@@ -93,6 +93,8 @@ def prepare_slice_view(scene: Any, name: str, volume_node: Any, width_mm: float,
         if layers.GetLayoutName() == name:
             layers.SetBackgroundVolumeID(volume_node.GetID() if volume_node is not None else None)
             layers.SetLinkedControl(False)
+            # Or a volume that is loaded later would be shown here, and the view turned and fitted to it.
+            layers.SetDoPropagateVolumeSelection(False)
     columns, rows = (max(size, 1) for size in node.GetDimensions()[:2])
     scale = max(width_mm / columns, height_mm / rows)
     node.SetFieldOfView(scale * columns, scale * rows, node.GetFieldOfView()[2])
@@ -112,6 +114,7 @@ def show_chart(scene: Any, chart_node: Any) -> None:
     """Show a chart in our plot view."""
     node = plot_view_node(scene)
     if node is not None:
+        node.SetDoPropagatePlotChartSelection(False)  # a chart that is shown elsewhere does not take its place
         node.SetPlotChartNodeID(chart_node.GetID() if chart_node is not None else None)
 
 
