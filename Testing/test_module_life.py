@@ -206,6 +206,22 @@ def test_apply_says_which_packages_are_missing_before_it_begins(widget, pipeline
 
 
 @pytest.mark.parametrize(
+    "extension, remedy", [(True, "press Install PyTorch"), (False, "install the PyTorch extension")]
+)
+def test_apply_without_pytorch_says_what_is_to_be_installed(widget, monkeypatch, extension, remedy):
+    widget.ui.inputVolumeSelector.setCurrentNode(add_volume())
+    found = importlib.util.find_spec
+    known = {"torch": None, "PyTorchUtils": object() if extension else None}
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: known[name] if name in known else found(name, *rest)
+    )
+    widget.ui.applyButton.click()
+    assert widget.ui.statusLabel.text.startswith(f"PyTorch is missing: {remedy}")
+    assert not widget.panel.run.running
+    assert widget.ui.installTorchButton.visible
+
+
+@pytest.mark.parametrize(
     "error, line",
     [
         (RuntimeError("User declined"), "the packages were not installed"),

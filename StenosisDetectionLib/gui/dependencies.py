@@ -84,6 +84,8 @@ def _pip_failed() -> InputError:
 
 
 def _torch_missing() -> InputError:
+    if importlib.util.find_spec("PyTorchUtils") is not None:
+        return InputError(_("PyTorch is missing: press Install PyTorch under Model and device"))
     return InputError(
         _("PyTorch is missing: install the PyTorch extension in the Extensions Manager, restart Slicer and try again")
     )
