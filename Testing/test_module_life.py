@@ -176,6 +176,21 @@ def test_a_scene_in_our_layout_can_be_loaded_before_the_panel_is_opened(panel_mo
     assert offered == [1, 1]
 
 
+def test_slicer_knows_our_terminology_from_its_start(panel_module, monkeypatch):
+    import slicer
+    from slicer_stand_in.application import LoadedModule
+
+    from StenosisDetectionLib.gui import startup
+    from StenosisDetectionLib.scene.terminology import CONTEXT_NAME
+
+    monkeypatch.setattr(startup, "register_sample_data", lambda: None)
+    startup.register_in_slicer()  # without that module
+    logic = slicer.vtkSlicerTerminologiesModuleLogic()
+    monkeypatch.setattr(slicer.modules, "terminologies", LoadedModule(logic), raising=False)
+    startup.register_in_slicer()
+    assert logic.GetNumberOfCategoriesInTerminology(CONTEXT_NAME) > 0
+
+
 def test_the_panel_opens_where_packages_are_missing(panel_module, table, monkeypatch):
     import slicer.packaging
     from slicer_stand_in.pythonqt import Wrapped
