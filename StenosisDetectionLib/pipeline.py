@@ -17,6 +17,7 @@ from dataclasses import asdict
 import numpy as np
 
 from .centerline import extract_tree
+from .centerline.filled_gaps import without_filled_gaps
 from .devices import resolve_device
 from .labels import label_study
 from .lumen import (
@@ -112,7 +113,7 @@ def analyze(
         if segmentation is not None:
             contrast_warnings = check_given_lumen(blood_hu, aorta.attenuation_hu if aorta.found else None)
         profiles = measure_lumen(volume, tree, blood_hu, noise_hu, point_spread, sampler, report, None, lumen)
-        tree = flag_abrupt_ends(tree, profiles, lumen, sampler)
+        tree = without_filled_gaps(flag_abrupt_ends(tree, profiles, lumen, sampler), profiles, lumen)
         seen = segment_quality(volume, tree, profiles, point_spread.sigma_mm, noise_hu)
     with stage("stenosis") as report:
         smallest = options.minimum_reference_diameter_mm

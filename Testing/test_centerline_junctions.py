@@ -1,5 +1,6 @@
 """Where vessels are cut or touch: which of them goes on, from masks of known course."""
 
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -10,9 +11,10 @@ from scipy.spatial import cKDTree
 
 from StenosisDetectionLib.centerline import extract_tree
 from StenosisDetectionLib.centerline.crossings import uncrossed
+from StenosisDetectionLib.centerline.filled_gaps import without_filled_gaps
 from StenosisDetectionLib.centerline.paths import Section
 from StenosisDetectionLib.centerline.segments import with_segments
-from StenosisDetectionLib.study import LumenSegmentation, Vessel
+from StenosisDetectionLib.study import LumenProfile, LumenSegmentation, ModelInfo, Vessel, VesselTree
 
 
 def part_within(points: np.ndarray, line: np.ndarray, distance_mm: float = 1.0) -> float:
@@ -119,3 +121,66 @@ def test_a_branch_begins_where_its_axis_meets_that_of_its_parent():
     across = np.stack([-along, 30.0 + 0 * along, 0 * along], axis=1)
     numbered = with_segments([lad, vessel("D1", "LAD", 30.0, across, 1.0)])[0]
     assert numbered.segments[0].end_mm == pytest.approx(30.0, abs=0.3)
+
+
+def measured(count: int, **changed: np.ndarray | tuple[str, ...]) -> LumenProfile:
+    """Return a profile of a lumen of 3 mm and 400 HU with `changed` entries."""
+    full = {"diameter_mm": np.full(count, 3.0), "lumen_hu": np.full(count, 400.0), "quality": ("ok",) * count}
+    full |= changed
+    others = ("area_mm2", "minimum_diameter_mm", "maximum_diameter_mm", "diameter_error_mm", "plaque_area_mm2")
+    empty = np.full(count, np.nan)
+    return LumenProfile(
+        vessel="LAD", contour_radius_mm=np.full((count, 8), 1.5), frames=np.zeros((count, 3, 3)),
+        contour_center_ras=np.zeros((count, 3)), calcified_area_mm2=empty, **dict.fromkeys(others, empty), **full,
+    )  # fmt: skip
+
+
+GAP = slice(72, 92)
+"""The samples 18 to 23 mm along the vessel, in voxels of 0.5 mm without lumen."""
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "filled"),
+    [
+        (None, None, True),
+        ("lumen_hu", 260.0, True),  # a narrowing that the point spread dims
+        ("lumen_hu", 150.0, False),
+        ("diameter_mm", np.nan, False),
+        ("quality", "unreliable", False),
+        ("quality", "segmentation", False),
+        ("quality", "calcium", False),
+    ],
+)
+@pytest.mark.parametrize("put_in", [False, True], ids=["no lumen", "only put in"])
+def test_a_gap_in_which_the_lumen_was_measured_is_none(entry, value, filled, put_in):
+    points = np.arange(161)[:, None] * np.array([0.0, 0.25, 0.0]) + [3.0, 1.0, 3.0]
+    lumen = np.zeros((12, 90, 12), bool)
+    lumen[4:9, :, 4:9] = True
+    lumen[:, 38:48] = False
+    bridged = None
+    if put_in:
+        bridged = np.zeros_like(lumen)
+        bridged[5:8, 38:48, 5:8] = True
+        lumen |= bridged
+    seg = LumenSegmentation(
+        lumen, np.zeros_like(lumen), np.diag([0.5, 0.5, 0.5, 1.0]), ModelInfo("x", "1"), bridged=bridged
+    )
+    profile = measured(161)
+    if entry == "quality":
+        words = ["ok"] * 161
+        words[80] = value
+        profile = replace(profile, quality=tuple(words))
+    elif entry:
+        values = getattr(profile, entry).copy()
+        values[GAP] = value
+        profile = replace(profile, **{entry: values})
+    lad = replace(vessel("LAD", None, None, points, 1.5), flags=("bridged", "loop_cut"))
+    other = replace(lad, name="RCA", flags=("ostium_gap",))
+    result = without_filled_gaps(VesselTree((lad, other)), (profile, profile), seg)
+    assert result.vessels[0].flags == (("loop_cut",) if filled else ("bridged", "loop_cut"))
+    assert result.vessels[1] is other
+    # what was not measured elsewhere, in the visible lumen, does not matter
+    outside = profile.diameter_mm.copy()
+    outside[:60] = np.nan
+    again = without_filled_gaps(VesselTree((lad,)), (replace(profile, diameter_mm=outside),), seg)
+    assert again.vessels[0].flags == result.vessels[0].flags

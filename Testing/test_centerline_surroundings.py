@@ -17,7 +17,7 @@ from StenosisDetectionLib.centerline.paths import components, lumen_graph, reach
 from StenosisDetectionLib.centerline.smoothing import resample
 from StenosisDetectionLib.centerline.veins import without_way_back
 from StenosisDetectionLib.geometry import transform_points
-from StenosisDetectionLib.study import CTVolume, LumenSegmentation, Vessel, VesselTree
+from StenosisDetectionLib.study import CTVolume, LumenSegmentation, Vessel
 
 MAIN = {"LM", "LAD", "LCX", "RCA"}
 
@@ -351,44 +351,6 @@ def test_a_vein_that_an_artery_runs_on_into_is_cut_off_and_told():
     tree = extract_tree(seg)
     assert "touching_vein" in tree.flags and {v.name for v in tree.vessels} == MAIN
     assert tree.vessel("LCX").length_mm == pytest.approx(0.2 * len(lcx), abs=6.0)
-
-
-def two_patients() -> LumenSegmentation:
-    shift = np.array([190.0, 0.0, 0.0])
-    tubes = [HEART[n] for n in ("LM", "LAD", "LCX", "RCA")]
-    moved = [Tube(tuple(tuple(np.add(p, shift)) for p in t.control), t.start_radius, t.end_radius) for t in tubes]
-    return coarse(tubes + moved)
-
-
-def solid_heart() -> LumenSegmentation:
-    seg = coarse([HEART["RCA"]])
-    ijk = np.stack(np.meshgrid(*[np.arange(n) for n in seg.lumen.shape[::-1]], indexing="ij"), axis=-1)
-    ras = transform_points(seg.ijk_to_ras, ijk).transpose(2, 1, 0, 3)
-    return replace(seg, lumen=(np.linalg.norm(ras - [20.0, 5.0, -45.0], axis=-1) < 34.0) & ~seg.aorta)
-
-
-def torus() -> LumenSegmentation:
-    angle = np.linspace(0, 2 * np.pi, 600)
-    ring = np.stack([30 + 25 * np.cos(angle), 25 * np.sin(angle), np.zeros_like(angle)], axis=1)
-    seg = without_aorta(coarse([Tube(((0, -28, -8), (60, 28, 8)), 0.1, 0.1)]))
-    lumen = np.zeros_like(seg.lumen)
-    paint(lumen, seg.ijk_to_ras, ring, np.full(len(ring), 3.0))
-    return replace(seg, lumen=lumen)
-
-
-@pytest.mark.parametrize(
-    ("seg", "outcomes"),
-    [
-        (solid_heart, {"lumen_too_large", "no_vessel", "left_not_found", "no_left_main"}),
-        (torus, {"no_vessel", "ostium_estimated"}),
-        (two_patients, {"ostium_estimated", "pieces_without_ostium", "several_hearts"}),
-    ],
-)
-def test_lumens_that_are_no_coronary_tree_have_a_named_outcome(seg, outcomes):
-    tree: VesselTree = extract_tree(seg())
-    assert outcomes & set(tree.flags), tree.flags
-    for vessel in tree.vessels:
-        assert np.isfinite(vessel.points_ras).all() and (vessel.radius_mm > 0).all()
 
 
 def test_slices_six_times_as_thick_as_pixels_still_give_the_main_vessels():

@@ -10,6 +10,7 @@ from .crossings import uncrossed
 from .crux import end_at_crux
 from .gaps import bridge_gaps
 from .grid import LumenGrid, build_grid, wall_radius
+from .hearts import SEVERAL, holds_another_tree, of_one_heart
 from .loops import looped_sections
 from .naming import name_courses
 from .orientation import orientation_doubtful
@@ -48,35 +49,44 @@ def extract_tree(
     the segmentation tells lumen fraction and ostia as a network sees them, they guide the paths. `volume` is the CT,
     whose grid tells what lies outside of the field of view.
 
-    Flags of the tree: `no_lumen`, `lumen_too_large` and `no_vessel` come with an empty tree; `ostium_estimated`
-    (no aorta), `pieces_without_ostium` (lumen that is connected to no ostium and left out), `left_not_found`,
-    `right_not_found` or, outside of the field of view, `left_not_imaged`, `right_not_imaged`; `no_left_main`,
-    `separate_left_ostia`, `common_ostium` (of left and right), `one_sinus` (both ostia), `trees_touch`,
-    `orientation_doubtful` (the anatomy looks mirrored or turned), `dominance_inferred`,
-    `balanced_inferred`, `touching_vein` (left out).
+    Flags of the tree: `no_lumen`, `lumen_too_large`, `no_vessel` and `several_hearts_undecided` come with an empty
+    tree; `ostium_estimated` (no aorta), `pieces_without_ostium` (lumen that is connected to no ostium and left out),
+    `several_hearts` (the tree of another heart was left out), `left_not_found`, `right_not_found` or, outside of the
+    field of view, `left_not_imaged`, `right_not_imaged`; `no_left_main`, `separate_left_ostia`, `common_ostium` (of
+    left and right), `one_sinus` (both ostia), `trees_touch`, `orientation_doubtful` (the anatomy looks mirrored or
+    turned), `dominance_inferred`, `balanced_inferred`, `touching_vein` (left out).
     Flags of a vessel: `bridged` (crosses a gap of the mask), `loop_cut` (beside it a loop of the lumen was broken),
     `ostium_gap`, `ostium_estimated`, `trees_touch`, `leaves_field_of_view`.
     """
     report(0.0, "reading the lumen mask")
-    voxels = int(np.count_nonzero(segmentation.lumen))
-    if voxels == 0:
+    volume_mm3 = np.count_nonzero(segmentation.lumen) * float(np.prod(spacing_of(segmentation.ijk_to_ras)))
+    if volume_mm3 == 0.0:
         return VesselTree((), flags=("no_lumen",))
-    if voxels * float(np.prod(spacing_of(segmentation.ijk_to_ras))) > 1000.0 * LARGEST_LUMEN_ML:
+    if volume_mm3 > 1000.0 * LARGEST_LUMEN_ML:
         return VesselTree((), flags=("lumen_too_large",))
     grid = build_grid(segmentation)
     if len(grid.ras) == 0:
         return VesselTree((), flags=("no_lumen",))
-    if float((grid.depth > THICK_MM).mean()) > THICK_PART:
+    # What lies deep in the aorta is not thick by itself.
+    if float((grid.depth > THICK_MM).mean()) > THICK_PART and volume_mm3 > 4.0 / 3.0 * np.pi * THICK_MM**3:
         return VesselTree((), flags=("lumen_too_large",))
     report(0.2, "connecting the lumen")
     graph = lumen_graph(grid)
     component = components(grid, graph)
     report(0.3, "finding the ostia")
-    ostia = find_ostia(grid, graph, component, ostium_marks(segmentation))
+    ostia, hearts = of_one_heart(
+        grid, component, find_ostia(grid, graph, component, ostium_marks(segmentation)), volume
+    )
     rooted = {int(component[o.node]) for o in ostia}
     graph, rooted = bridge_gaps(grid, graph, component, rooted)
     lost = np.setdiff1d(np.unique(component), list(rooted))
     estimated = _near_aorta(grid, estimate_ostia(grid, graph, component, lost))
+    if hearts:  # what lies beside the aorta of the other heart stays out
+        estimated = []
+    if estimated and not ostia:
+        estimated, hearts = of_one_heart(grid, component, estimated, volume)
+        if not estimated:
+            return VesselTree((), flags=hearts)
     if estimated:
         ostia += estimated
         graph, rooted = bridge_gaps(grid, graph, component, rooted | {int(component[o.node]) for o in estimated})
@@ -105,7 +115,10 @@ def extract_tree(
         vessels[course.name] = _vessel(grid, sections, course, vessels, {o.node: o for o in ostia})
     flags = list(dict.fromkeys(naming.flags))
     flags += sorted({f for o in ostia for f in o.flags if f != "ostium_gap"})
-    if _large_pieces_lost(component, rooted, len(grid.ras)):
+    complete = not {"left_not_found", "right_not_found", "no_left_main"} & set(flags)
+    if hearts or holds_another_tree(grid, component, rooted, complete):
+        flags.append(SEVERAL)
+    elif _large_pieces_lost(component, rooted, len(grid.ras)):
         flags.append("pieces_without_ostium")
     arteries = without_way_back(list(vessels.values()))
     if sum(len(v.points_ras) for v in arteries) < sum(len(v.points_ras) for v in vessels.values()):

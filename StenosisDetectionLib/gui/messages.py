@@ -183,12 +183,27 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("the segmentation cannot be turned into voxels: draw the coronary lumen first"),
         _("the segmentation does not overlap the volume: give the label map that was drawn on this study"),
         _("the segmentation has no segment: draw the coronary lumen first"),
+        _(
+            "the segmentation holds a solid as thick as a heart, {volume_ml} mL in all: choose the coronary "
+            "lumen, not the heart"
+        ),
         _("the segmentation holds no coronary lumen: name its segments after vessels (LM, LAD, ...)"),
         _("the segmentation holds no lumen"),
         _("the segmentation holds nothing that has the shape of a vessel"),
-        _("the segmentation holds only thick parts such as the aorta: draw the coronary lumen as well"),
+        _(
+            "the segmentation holds the coronary trees of more than one heart, and no aorta tells which is this "
+            "patient's: nothing was analyzed; give the tree of one patient, or its aorta as well"
+        ),
+        _(
+            "the segmentation holds the coronary trees of more than one heart: that of the aorta in this image "
+            "was analyzed, the other was left out; check that the segmentation belongs to this patient"
+        ),
+        _(
+            "the segmentation is a solid of {volume_ml} mL with no vessel on it: choose the coronary lumen, not "
+            "the heart or the aorta alone"
+        ),
         _("the segmentation is empty: give a label map with the coronary lumen in it"),
-        _("the segmentation is too large for coronary arteries"),
+        _("the segmentation is too large or too thick for coronary arteries: choose the coronary lumen, not the heart"),
         _("the slices are {thickness} mm thick, above {value} mm: diameters are uncertain"),
         _("the slices stand {slices} mm apart, above {value} mm: diameters are uncertain"),
         _(

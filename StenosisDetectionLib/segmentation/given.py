@@ -17,6 +17,17 @@ MODEL = ModelInfo("given", "1.0")
 AORTA_RADIUS_MM = 4.5
 """In a label map without names, what holds a ball of this radius is aorta."""
 
+SMALLEST_AORTA_ML = 15.0
+"""Of several thick parts of such a map, the largest and all of this volume are aorta; an aneurysm is smaller."""
+
+THICKEST_AORTA_MM = 30.0
+"""What holds a ball of this radius is a heart rather than an aorta."""
+
+VESSEL_MM = 6.0
+"""A vessel leads at least this far away from what is thick."""
+
+_CHECKED_MM = 1.2  # voxels this large show whether something is a solid
+
 _NOT_LUMEN = ("plaque", "calcium", "calcification", "myocard", "ventric", "atrium", "vein", "heart")
 _MARGIN_MM = 5.0
 
@@ -33,7 +44,7 @@ def segmentation_from_labels(label_map: LabelMap, volume: CTVolume, aorta: Aorta
 
     Raises
     ------
-    InputError : the label map is empty, holds no lumen or does not overlap the volume.
+    InputError : the label map is empty, holds no lumen, is a solid such as a heart, or does not overlap the volume.
     """
     present = np.zeros(int(label_map.labels.max(initial=0)) + 1, dtype=bool)
     present[label_map.labels] = True
@@ -54,14 +65,12 @@ def segmentation_from_labels(label_map: LabelMap, volume: CTVolume, aorta: Aorta
     cut = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     lumen, own_aorta = lumen[cut], own_aorta[cut]
     matrix = shifted(label_map.ijk_to_ras, (float(low[2]), float(low[1]), float(low[0])))
+    x, y, z = spacing_of(matrix)
+    spacing = (z, y, x)
+    _check_solid(lumen, spacing)
     if not aorta_values:
-        spacing = spacing_of(matrix)
-        thick = _thick(lumen, (spacing[2], spacing[1], spacing[0]))
+        thick = _thick(lumen, spacing)
         lumen, own_aorta = lumen & ~thick, thick
-        if not lumen.any():
-            raise InputError(
-                "the segmentation holds only thick parts such as the aorta: draw the coronary lumen as well"
-            )
         if aorta is not None and aorta.found and not thick.any():
             own_aorta = resample_mask(aorta.mask, aorta.ijk_to_ras, lumen.shape, matrix) & ~lumen
     flags = () if own_aorta.any() else ("aorta_not_found",)
@@ -100,13 +109,42 @@ def _box(mask: np.ndarray, ijk_to_ras: np.ndarray, aorta: Aorta | None) -> tuple
     return np.maximum(low - margin, 0), np.minimum(high + margin + 1, mask.shape)
 
 
+def _check_solid(mask: np.ndarray, spacing_kji: tuple[float, float, float]) -> None:
+    """Refuse a solid: a heart, or a thick part from which no vessel leads away."""
+    from scipy.ndimage import distance_transform_edt
+
+    step = [max(1, round(_CHECKED_MM / spacing)) for spacing in spacing_kji]
+    coarse = np.pad(mask[:: step[0], :: step[1], :: step[2]], 1)
+    sampling = tuple(n * spacing for n, spacing in zip(step, spacing_kji, strict=True))
+    depth = distance_transform_edt(coarse, sampling=sampling)
+    core = depth > AORTA_RADIUS_MM
+    if not core.any():
+        return
+    volume_ml = np.count_nonzero(mask) * float(np.prod(spacing_kji)) / 1000.0
+    if depth.max() > THICKEST_AORTA_MM:
+        raise InputError(
+            f"the segmentation holds a solid as thick as a heart, {volume_ml:.0f} mL in all: choose the coronary "
+            "lumen, not the heart"
+        )
+    away = distance_transform_edt(~core, sampling=sampling)
+    if away[coarse].max() < AORTA_RADIUS_MM + VESSEL_MM:
+        raise InputError(
+            f"the segmentation is a solid of {volume_ml:.0f} mL with no vessel on it: choose the coronary lumen, not "
+            "the heart or the aorta alone"
+        )
+
+
 def _thick(mask: np.ndarray, spacing_kji: tuple[float, float, float]) -> np.ndarray:
-    """Return the opening of a mask with a ball of `AORTA_RADIUS_MM`, its largest component only."""
+    """Return the opening of a mask with a ball of `AORTA_RADIUS_MM`: its largest component and other large ones."""
     from scipy import ndimage
 
     core = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_kji)[1:-1, 1:-1, 1:-1] > AORTA_RADIUS_MM
-    labels, count = ndimage.label(core)
-    if count == 0:
+    if not core.any():
         return np.zeros_like(mask)
-    core = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    return (ndimage.distance_transform_edt(~core, sampling=spacing_kji) <= AORTA_RADIUS_MM) & mask
+    opened = (ndimage.distance_transform_edt(~core, sampling=spacing_kji) <= AORTA_RADIUS_MM) & mask
+    parts, count = ndimage.label(opened)
+    voxels = np.bincount(parts.ravel(), minlength=count + 1)
+    voxels[0] = 0
+    large = voxels * float(np.prod(spacing_kji)) >= 1000.0 * SMALLEST_AORTA_ML
+    large[np.argmax(voxels)] = True
+    return np.asarray(large[parts] & opened)

@@ -50,7 +50,8 @@ FLAGS = {
     "vessels_leave_the_image": "an artery reaches the border of the image: what lies beyond was not imaged",
     "no_lumen": "the segmentation holds no lumen",
     "no_vessel": "the segmentation holds nothing that has the shape of a vessel",
-    "lumen_too_large": "the segmentation is too large for coronary arteries",
+    "lumen_too_large": "the segmentation is too large or too thick for coronary arteries: choose the coronary lumen, "
+    "not the heart",
     "left_not_found": "no left coronary artery was found: it may lie outside of the image",
     "right_not_found": "no right coronary artery was found: it may lie outside of the image",
     "no_left_main": "the left main coronary artery was not found",
@@ -60,6 +61,10 @@ FLAGS = {
     "ostium_estimated": "the ostium is estimated: the aorta was not found there",
     "ostium_gap": "the vessel begins at a distance from the aorta",
     "pieces_without_ostium": "parts of the segmentation have no way to an ostium and were left out",
+    "several_hearts": "the segmentation holds the coronary trees of more than one heart: that of the aorta in this "
+    "image was analyzed, the other was left out; check that the segmentation belongs to this patient",
+    "several_hearts_undecided": "the segmentation holds the coronary trees of more than one heart, and no aorta tells "
+    "which is this patient's: nothing was analyzed; give the tree of one patient, or its aorta as well",
     "bridged": "a gap without visible lumen was bridged: an occlusion or an artefact is possible",
     "loop_cut": "the lumen closes a loop here, or touches another vessel: the loop was cut",
     "leaves_field_of_view": "the vessel leaves the image: what follows was not imaged",
