@@ -76,10 +76,11 @@ def pipeline(panel_module, monkeypatch):
 @pytest.fixture
 def widget(panel_module, pipeline, table):
     """The panel as Slicer shows it."""
-    from slicer_stand_in.pythonqt import ERRORS, Wrapped
+    from slicer_stand_in.pythonqt import ERRORS, UNKNOWN_SIGNALS, Wrapped
     from slicer_stand_in.widgets import make_parent
 
     ERRORS.clear()
+    UNKNOWN_SIGNALS.clear()
     target = make_parent()
     widget = panel_module.StenosisDetectionWidget(Wrapped(table, target))
     widget.setup()
@@ -90,6 +91,7 @@ def widget(panel_module, pipeline, table):
     widget.cleanup()
     target.deleteLater()
     assert ERRORS == []
+    assert UNKNOWN_SIGNALS == []
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ class Wrapped:
     def connect(self, signature, function):
         """Connect a signal by its C++ signature; False, and nothing else, when there is no such signal."""
         if signature not in self._table.signals(self._class):
+            UNKNOWN_SIGNALS.append(f"{self._class}.{signature}")
             return False
         name, _, kinds = signature.rstrip(")").partition("(")
         count = len(kinds.split(",")) if kinds else 0
@@ -145,6 +146,9 @@ class Wrapped:
 
 ERRORS = []
 """What was raised in functions that a signal called; Qt itself only prints it."""
+
+UNKNOWN_SIGNALS = []
+"""What was connected although no such signal exists, which nobody would notice in Slicer."""
 
 _CONNECTIONS = {}
 
