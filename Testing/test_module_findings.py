@@ -236,3 +236,35 @@ def test_curves_are_colored_by_stenosis_on_request(reviewed):
     assert not curve.GetDisplayNode().GetScalarVisibility()
     reviewed.ui.colorCurvesCheckBox.checked = True
     assert curve.GetDisplayNode().GetScalarVisibility()
+
+
+def test_a_step_writes_only_the_rows_it_changed_however_they_are_sorted(reviewed, monkeypatch):
+    import qt
+
+    from StenosisDetectionLib.gui.tables import FilledTable
+    from StenosisDetectionLib.gui.texts import lesion_rows
+
+    panel, table = reviewed.panel, reviewed.ui.lesionTable
+    written = []
+    write = FilledTable._write
+    monkeypatch.setattr(
+        FilledTable, "_write", lambda self, index, row: (written.append(row[0]), write(self, index, row))
+    )
+    table.sortByColumn(0, qt.Qt.DescendingOrder)
+    for number, lesion in enumerate(panel.session.study.lesions):
+        panel.findings.choose(lesion.id)
+        reviewed.ui.acceptButton.click()
+        assert written.count(lesion.id) == 1
+        assert set(written) <= {lesion.id, *(vessel.name for vessel in panel.session.study.tree.vessels)}
+        written.clear()
+        assert panel.findings.chosen == lesion.id
+        rows = {row.lesion_id: row for row in lesion_rows(panel.session.study, panel.session.review)}
+        names = [table.item(row, 0).data(qt.Qt.UserRole) for row in range(table.rowCount)]
+        assert sorted(names) == sorted(rows)
+        for index, name in enumerate(names):
+            shown = [table.item(index, column).data(qt.Qt.DisplayRole) for column in range(len(rows[name].cells))]
+            assert shown == ["" if cell is None else cell for cell in rows[name].cells]
+        segments = [table.item(row, 0).text() for row in range(table.rowCount)]
+        assert segments == sorted(segments, reverse=True), number
+    panel.findings.refresh()
+    assert written == []

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..centerline.frames import rotation_minimizing_frames
 from ..reformation import Reformation
 from ..study import Lesion
 from .browse import VesselPath
@@ -60,9 +59,11 @@ class Drawing:
         return x, y
 
 
-def straightened_drawing(path: VesselPath, rotation_deg: float, half_width_mm: float) -> Drawing:
-    """Return what is drawn over the straightened vessel that was turned by an angle about its path."""
-    frames = rotation_minimizing_frames(path.vessel.points_ras)
+def straightened_drawing(path: VesselPath, frames: np.ndarray, rotation_deg: float, half_width_mm: float) -> Drawing:
+    """Return what is drawn over the straightened vessel that was turned by an angle about its path.
+
+    `frames` (N, 3, 3) are the rotation minimizing frames of its points.
+    """
     angle = np.radians(rotation_deg)
     across = np.cos(angle) * frames[:, 1] + np.sin(angle) * frames[:, 2]
     distance = path.vessel.distance_mm

@@ -11,7 +11,7 @@ from typing import Any
 from ..i18n import tr as _
 from .review import ACCEPTED, REJECTED, UNDECIDED
 from .session import Session
-from .tables import choose_row, chosen_name, fill_table
+from .tables import FilledTable, choose_row, chosen_name
 from .texts import (
     GRADE_COLUMN,
     STENOSIS_COLUMN,
@@ -37,6 +37,8 @@ class FindingsView:
         self._session = session
         self._on_lesion = on_lesion
         self._on_vessel = on_vessel
+        self._lesions = FilledTable(ui.lesionTable, GRADE_COLUMN)
+        self._vessels = FilledTable(ui.vesselTable, VESSEL_GRADE_COLUMN)
         ui.lesionTable.sortByColumn(STENOSIS_COLUMN, qt.Qt.DescendingOrder)  # until the user sorts otherwise
         ui.vesselTable.sortByColumn(-1, qt.Qt.AscendingOrder)  # the order of the tree
         ui.lesionTable.connect("itemSelectionChanged()", self._lesion_chosen)
@@ -65,17 +67,15 @@ class FindingsView:
         self._ui.warningsLabel.visible = bool(lines)
         if study is None or counted is None:
             self._ui.cadRadsLabel.text = _("No result yet: choose a volume and press Apply.")
-            fill_table(self._ui.lesionTable, (), GRADE_COLUMN, ())
-            fill_table(self._ui.vesselTable, (), VESSEL_GRADE_COLUMN, ())
+            self._lesions.fill(())
+            self._vessels.fill(())
         else:
             self._ui.cadRadsLabel.text = cad_rads_line(counted)
             self._ui.summaryLabel.text = summary_line(study)
             lesions = lesion_rows(study, self._session.review)
-            rows = [(row.lesion_id, row.cells, row.tool_tip, row.counts) for row in lesions]
-            fill_table(self._ui.lesionTable, rows, GRADE_COLUMN, [row.grade for row in lesions])
+            self._lesions.fill([(row.lesion_id, row.cells, row.tool_tip, row.counts, row.grade) for row in lesions])
             vessels = vessel_table_rows(counted)
-            rows = [(row.vessel, row.cells, row.tool_tip, True) for row in vessels]
-            fill_table(self._ui.vesselTable, rows, VESSEL_GRADE_COLUMN, [row.grade for row in vessels])
+            self._vessels.fill([(row.vessel, row.cells, row.tool_tip, True, row.grade) for row in vessels])
         choose_row(self._ui.lesionTable, chosen)
         self._show_decision()
 

@@ -7,6 +7,7 @@ needed earlier is made at once.
 
 import numpy as np
 
+from ..centerline.frames import rotation_minimizing_frames
 from ..progress import Progress, ProgressCallback
 from ..reformation import Reformation, cross_sections, curved
 from ..scene import browse_nodes, review_views
@@ -34,6 +35,7 @@ class ReformationView:
         self._drawing: Drawing | None = None
         self._turn_deg = 0.0
         self._curved: tuple[np.ndarray, float, Reformation] | None = None
+        self._frames: tuple[np.ndarray, np.ndarray] | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(int(1000 * YIELD_SECONDS))
         self._timer.connect("timeout()", self._on_tick)
@@ -108,7 +110,7 @@ class ReformationView:
         if worker is not None:
             worker.cancel_and_wait()
         self._stacks = {}
-        self._volume = self._drawing = self._curved = None
+        self._volume = self._drawing = self._curved = self._frames = None
 
     # Inside
 
@@ -121,7 +123,10 @@ class ReformationView:
             known = _stack(self._volume, path.vessel)
             self._stacks[path.vessel.name] = (path.vessel.points_ras, known)
         browse_nodes.show_reformation(slicer.mrmlScene, known, (PIXEL_MM, PIXEL_MM, CENTERLINE_SPACING_MM))
-        return straightened_drawing(path, rotation_deg, HALF_WIDTH_MM)
+        points = path.vessel.points_ras
+        if self._frames is None or self._frames[0] is not points:
+            self._frames = (points, rotation_minimizing_frames(points))
+        return straightened_drawing(path, self._frames[1], rotation_deg, HALF_WIDTH_MM)
 
     def _show_curved(self, path: VesselPath, rotation_deg: float) -> Drawing:
         import slicer

@@ -9,54 +9,73 @@ _SWATCH = 12
 """Side in pixels of the colored square before a grade, which stays visible in a selected row."""
 
 
-def fill_table(
-    table: Any,
-    rows: Sequence[tuple[str, tuple[Cell, ...], str, bool]],
-    grade_column: int,
-    grades: Sequence[str],
-) -> None:
-    """Show rows in a QTableWidget without choosing any.
+Row = tuple[str, tuple[Cell, ...], str, bool, str]
+"""Name of the row (see `chosen_name`), cells, tool tip, whether it counts (what does not is struck out), grade."""
+
+
+class FilledTable:
+    """A QTableWidget and the rows it shows; only rows that are others than before are written.
 
     Parameters
     ----------
-    rows : name of the row (see `chosen_name`), cells, tool tip, and whether it counts; one that does not is struck out.
-    grades : grade of each row, which colors the cell of `grade_column`.
+    grade_column : the cell of a row that has the color of its grade.
     """
-    table.blockSignals(True)  # filling is not choosing
-    table.setSortingEnabled(False)  # or a row would move away while it is being filled
-    table.clearSelection()
-    table.rowCount = len(rows)
-    for index, ((name, cells, tool_tip, counts), grade) in enumerate(zip(rows, grades, strict=True)):
+
+    def __init__(self, table: Any, grade_column: int) -> None:
+        self._table = table
+        self._grade_column = grade_column
+        self._rows: list[Row] = []
+
+    def fill(self, rows: Sequence[Row]) -> None:
+        """Show rows without choosing any; where the same ones were shown, a chosen one stays chosen."""
+        before, self._rows = self._rows, list(rows)
+        if self._rows == before:
+            return
+        table = self._table
+        table.blockSignals(True)  # filling is not choosing
+        table.setSortingEnabled(False)  # or a row would move away while it is being filled
+        if [row[0] for row in before] == [row[0] for row in rows]:
+            places = {str(_name(table, index)): index for index in range(table.rowCount)}
+        else:
+            table.clearSelection()
+            table.rowCount = len(rows)
+            before, places = [], {row[0]: index for index, row in enumerate(rows)}
+        for row in rows:
+            if row not in before:
+                self._write(places[row[0]], row)
+        table.setSortingEnabled(True)
+        table.resizeColumnsToContents()
+        table.blockSignals(False)
+
+    def _write(self, index: int, row: Row) -> None:
+        name, cells, tool_tip, counts, grade = row
         for column, cell in enumerate(cells):
             item = _item(cell, name, tool_tip, counts)
-            if column == grade_column and grade in GRADE_COLORS:
+            if column == self._grade_column and grade in GRADE_COLORS:
                 _color(item, grade)
-            table.setItem(index, column, item)
-    table.setSortingEnabled(True)
-    table.resizeColumnsToContents()
-    table.blockSignals(False)
+            self._table.setItem(index, column, item)
 
 
 def chosen_name(table: Any) -> str | None:
     """Return the name of the chosen row, however the table is sorted; None when no row is chosen."""
-    import qt
-
     chosen = table.selectionModel().selectedRows()
-    if len(chosen) == 0:
-        return None
-    return str(table.item(chosen[0].row(), 0).data(qt.Qt.UserRole))
+    return str(_name(table, chosen[0].row())) if len(chosen) > 0 else None
 
 
 def choose_row(table: Any, name: str | None) -> None:
     """Choose the row of that name without telling anybody."""
-    import qt
-
     table.blockSignals(True)
     table.clearSelection()
     for row in range(table.rowCount):
-        if name is not None and table.item(row, 0).data(qt.Qt.UserRole) == name:
+        if name is not None and _name(table, row) == name:
             table.selectRow(row)
     table.blockSignals(False)
+
+
+def _name(table: Any, row: int) -> Any:
+    import qt
+
+    return table.item(row, 0).data(qt.Qt.UserRole)
 
 
 def _item(cell: Cell, name: str, tool_tip: str, counts: bool) -> Any:
