@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from browse_helpers import browse_node, vessel_of, view_matrix
-from panel_fixtures import add_volume, finish, needs_stand_in, picture, start
+from panel_fixtures import add_volume, finish, needs_stand_in, picture, process_events_until, start
 from studies import small_study
 
 from StenosisDetectionLib.gui.browse import GOALS
@@ -92,11 +92,21 @@ def test_the_wheel_in_the_cross_section_moves_along_the_vessel(looking):
         looking.ui.flipCheckBox.checked = flip
         looking.ui.positionSlider.value = 5.0
         view.SetSliceOffset(view.GetSliceOffset() + step)  # what the wheel does
+        process_events_until(lambda: looking.ui.positionSlider.value != 5.0)
         moved = looking.ui.positionSlider.value - 5.0
         assert abs(moved) == pytest.approx(step)
         assert np.allclose(views.placed(view)[:3, 3], vessel_of().center_ras(5.0 + moved))
         forward = views.placed(view)[:3, 2] @ vessel_of().profile.frames[0, 0]
         assert np.sign(forward) == sign
+    # Beyond the end it comes back, and so does what is drawn: a view that is placed while it tells of its move would go on
+    # drawing the plane it was moved to.
+    looking.ui.flipCheckBox.checked = False
+    end = vessel_of().length_mm
+    looking.ui.positionSlider.value = end
+    view.SetSliceOffset(view.GetSliceOffset() + step)
+    process_events_until(lambda: np.allclose(views.placed(view)[:3, 3], vessel_of().center_ras(end)))
+    middle = [size / 2.0 for size in view.GetDimensions()[:2]]
+    assert np.allclose(view.GetXYToRAS().MultiplyPoint((*middle, 0.0, 1.0))[:3], vessel_of().center_ras(end), atol=1e-6)
 
 
 def test_a_volume_that_is_loaded_later_leaves_our_views_alone(looking):

@@ -43,6 +43,7 @@ class VesselsView:
         self._layout_before: int | None = None
         self._watched: list[tuple[Any, int]] = []
         self._filling = False
+        self._following = False
         ui.vesselComboBox.connect("currentIndexChanged(int)", self._on_vessel_chosen)
         ui.positionSlider.connect("valueChanged(double)", self._on_moved)
         for slider in (ui.rotationSlider, ui.spinSlider):
@@ -285,7 +286,7 @@ class VesselsView:
             world[:3, column] = direction / np.linalg.norm(direction)
         return world
 
-    # The wheel in the cross-section
+    # The wheel in the cross-section, and views that are sent away
 
     def _watch(self) -> None:
         import slicer
@@ -294,36 +295,48 @@ class VesselsView:
         self._unwatch()
         if self._path is None:
             return
-        for name, moved in (
-            (review_views.CROSS_SECTION, self._on_view_moved),
-            (review_views.REFORMATION, self._on_reformation_moved),
-        ):
+        for name in (review_views.CROSS_SECTION, review_views.REFORMATION):
             node = review_views.view_node(slicer.mrmlScene, name)
             if node is not None:
-                self._watched.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, moved)))
+                self._watched.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_view_moved)))
 
     def _unwatch(self) -> None:
         for node, tag in self._watched:
             node.RemoveObserver(tag)
         self._watched = []
 
-    def _on_reformation_moved(self, node: Any, _event: str) -> None:
-        """Take the reformatted view back to its vessel where it was sent to a place of the patient with all others, as
-        Slicer's Markups module does."""
+    def _on_view_moved(self, _node: Any, _event: str) -> None:
+        """Follow in a moment: a slice view that tells of its move ignores being placed until all have heard of it."""
+        import qt
+
+        if not self._following:
+            self._following = True
+            qt.QTimer.singleShot(0, self._follow)
+
+    def _follow(self) -> None:
+        import slicer
+
+        self._following = False
         path = self._path
-        if path is not None and self._reformation.strayed(review_views.placed(node)):
+        if path is None:
+            return
+        cross, reformation = (
+            review_views.view_node(slicer.mrmlScene, name)
+            for name in (review_views.CROSS_SECTION, review_views.REFORMATION)
+        )
+        if cross is not None:
+            self._follow_cross_section(path, review_views.placed(cross))
+        # Slicer's Markups module sends all views to a place of the patient: this one goes back to its vessel.
+        if reformation is not None and self._reformation.strayed(review_views.placed(reformation)):
             self._unwatch()
             self._show_reformation(path)
             self._watch()
 
-    def _on_view_moved(self, node: Any, _event: str) -> None:
-        path = self._path
-        if path is None:
-            return
+    def _follow_cross_section(self, path: VesselPath, now: np.ndarray) -> None:
+        """Go along the vessel as far as the cross-section was moved along its normal."""
         ours = self._in_world(
             path.cross_section(self.distance_mm, float(self._ui.spinSlider.value), bool(self._ui.flipCheckBox.checked))
         )
-        now = review_views.placed(node)
         if not np.allclose(now[:3, :3], ours[:3, :3], atol=1e-4):
             return  # turned by hand: the next step along the vessel turns it back
         moved = float((now[:3, 3] - ours[:3, 3]) @ ours[:3, 2])
