@@ -98,8 +98,8 @@ def test_the_wheel_in_the_cross_section_moves_along_the_vessel(looking):
         assert np.allclose(views.placed(view)[:3, 3], vessel_of().center_ras(5.0 + moved))
         forward = views.placed(view)[:3, 2] @ vessel_of().profile.frames[0, 0]
         assert np.sign(forward) == sign
-    # Beyond the end it comes back, and so does what is drawn: a view that is placed while it tells of its move would go on
-    # drawing the plane it was moved to.
+    # Beyond the end it comes back, and so does what is drawn: a view that is placed while it tells of its move would go
+    # on drawing the plane it was moved to.
     looking.ui.flipCheckBox.checked = False
     end = vessel_of().length_mm
     looking.ui.positionSlider.value = end
