@@ -123,6 +123,23 @@ def test_a_branch_begins_where_its_axis_meets_that_of_its_parent():
     assert numbered.segments[0].end_mm == pytest.approx(30.0, abs=0.3)
 
 
+@pytest.mark.parametrize(("stump_radius", "rooted"), [(1.6, True), (0.6, False)], ids=["stump", "rest of the wall"])
+def test_a_vessel_closed_behind_its_ostium_begins_at_its_stump(stump_radius, rooted):
+    seg = segmentation_of([HEART[n] for n in ("LM", "LAD", "LCX")] + [HEART["RCA"]])
+    rca = HEART["RCA"].points(0.2)
+    lumen = np.zeros_like(seg.lumen)
+    for name in ("LM", "LAD", "LCX"):
+        paint(lumen, seg.ijk_to_ras, HEART[name].points(), HEART[name].radii())
+    paint(lumen, seg.ijk_to_ras, rca[:20], np.full(20, stump_radius))
+    paint(lumen, seg.ijk_to_ras, rca[45:], np.full(len(rca) - 45, 1.6))
+    tree = extract_tree(LumenSegmentation(lumen & ~seg.aorta, seg.aorta, seg.ijk_to_ras, seg.model))
+    right = [v for v in tree.vessels if v.name == "RCA"]
+    assert len(right) == rooted and (rooted or "pieces_without_ostium" in tree.flags)
+    for vessel_found in right:
+        assert "bridged" in vessel_found.flags and "ostium_estimated" not in vessel_found.flags
+        assert np.linalg.norm(vessel_found.points_ras[0] - rca[0]) < 1.0
+
+
 def measured(count: int, **changed: np.ndarray | tuple[str, ...]) -> LumenProfile:
     """Return a profile of a lumen of 3 mm and 400 HU with `changed` entries."""
     full = {"diameter_mm": np.full(count, 3.0), "lumen_hu": np.full(count, 400.0), "quality": ("ok",) * count}

@@ -2,9 +2,10 @@
 
 Where a network has marked ostia, a mark tells which of several contacts of a tree with the aorta is its origin, and
 where a tree begins that does not reach the aorta. Otherwise an ostium is a cluster of lumen voxels that touch the
-aorta; where a vessel begins along the aorta, it is the end of the cluster. A vessel may touch the aorta again: a
-further cluster of the same piece of lumen counts only when the way to it through the lumen is long and roundabout, as
-between left and right trees that meet far from the aorta. Left or right is decided later, from the course.
+aorta; where a vessel begins along the aorta, it is the end of the cluster. A stump that a narrowing parts from the rest
+of its vessel is its beginning, however short. A vessel may touch the aorta again: a further cluster of the same piece
+of lumen counts only when the way to it through the lumen is long and roundabout, as between left and right trees that
+meet far from the aorta. Left or right is decided later, from the course.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..geometry import arc_length
 from ..study import LumenSegmentation
-from .gaps import SHORT_GAP_MM, extents_mm
+from .gaps import SHORT_GAP_MM, SMALLEST_PIECE_MM, STUMP_RADIUS_MM, extents_mm
 from .grid import LumenGrid
 from .paths import LumenGraph, components, length_matrix, reach, trace_sections
 
@@ -64,6 +65,11 @@ def find_ostia(grid: LumenGrid, graph: LumenGraph, component: np.ndarray, marks:
             begun = np.append(begun, component[node])
             if extents[component[node]] >= SMALLEST_TREE_MM:
                 ostia.append(Ostium(node, np.asarray(mark, dtype=np.float64)))
+    for stump in [c for c in begun if SMALLEST_PIECE_MM <= extents[c] < SMALLEST_TREE_MM]:
+        rest = _cut_off(grid, component, int(stump), np.setdiff1d(np.flatnonzero(extents >= SMALLEST_TREE_MM), begun))
+        if len(rest):
+            ostia.append(_ostium(grid, touching[component[touching] == stump]))
+            begun = np.union1d(begun, rest)
     near = np.flatnonzero(grid.aorta_distance <= SHORT_GAP_MM)
     for piece in np.setdiff1d(np.unique(component[near]), begun):
         members = near[component[near] == piece]
@@ -71,6 +77,18 @@ def find_ostia(grid: LumenGrid, graph: LumenGraph, component: np.ndarray, marks:
             node = int(members[np.argmin(grid.aorta_distance[members])])
             ostia.append(_ostium(grid, np.array([node]), ("ostium_gap",)))
     return ostia
+
+
+def _cut_off(grid: LumenGrid, component: np.ndarray, stump: int, pieces: np.ndarray) -> np.ndarray:
+    """Return the pieces that a stump on the aorta, as wide as an artery, feeds: those a short gap away from it."""
+    from scipy.spatial import cKDTree
+
+    own = component == stump
+    others = np.flatnonzero(np.isin(component, pieces))
+    if grid.depth[own].max() < STUMP_RADIUS_MM or len(others) == 0:
+        return pieces[:0]
+    gap = cKDTree(grid.ras[own]).query(grid.ras[others], distance_upper_bound=SHORT_GAP_MM)[0]
+    return np.unique(component[others[np.isfinite(gap)]])
 
 
 def ostium_marks(segmentation: LumenSegmentation) -> np.ndarray:
