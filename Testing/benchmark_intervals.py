@@ -5,7 +5,7 @@
 Training family: concentric cosine stenoses in straight vessels of 2.2 to 4 mm, three plaques, four point spreads, noise
 15 to 40 HU. Held out: plateau stenoses and eccentric ones, in curved vessels that taper, with other seeds. For every
 lesion that is found: its error over its standard error (z). A calibrated interval of 90 % holds 85 to 95 % of them.
-The factors `FIT_ERROR_FACTOR`, `CALCIUM_ERROR_FACTOR`, `SMALL_LUMEN_FACTOR` (lumen/measure.py) and
+The factors `FIT_ERROR_FACTOR`, `CALCIUM_ERROR_FACTOR`, `SMALL_LUMEN_FACTOR` (lumen/estimates.py) and
 `MODEL_ERROR_PERCENT` (stenosis/measurement.py) come from 50 lesions like those of the training family with other seeds,
 cosines and plateaus, concentric and eccentric. With a factor of 0.8 beside calcium the interval held 38 of 38 below
 75 % and 10 of 12 above it (7 of 9 beside calcium, where the point spread makes one of calcium and lumen); it is 0.6

@@ -10,13 +10,14 @@ from ..progress import CancellableProgress, StageReport, stage_report
 from .display import ProgressDisplay, add_amount, library_messages
 from .outcome import DONE
 from .running import interrupts, output_folder
+from .train_sections import train_section_network
 from .values import positive_number
 
 if TYPE_CHECKING:
     from ..models.weights import LoadedNetwork
     from ..training.configuration import TrainingConfiguration
 
-NETWORKS = ("fine", "coarse")
+NETWORKS = ("fine", "coarse", "sections")
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -32,6 +33,7 @@ Examples:
   stenosis-detection train --output training --data ASOCA/Normal --data ASOCA/Diseased --studies 0 --iterations 20000
   stenosis-detection train --output training --minutes 60
   stenosis-detection train --output training --resume
+  stenosis-detection train --output training --network sections --studies 300 --minutes 60
 
 Writes DIR/<network>.safetensors (weights, configuration inside), configuration.json, curves.csv and
 checkpoint.safetensors; DIR/studies holds the prepared studies and can be deleted afterwards. The path of the
@@ -42,7 +44,10 @@ segmentations/<id>.coronary.nii.gz (ImageCAS-X, without the scans in its filelis
 CTCA/<id>.nrrd and Annotations/<id>.nrrd (ASOCA); folders images* and labels* side by side (nnU-Net). Every label above
 0 counts as coronary lumen. Patients, not studies, are split between training and validation.
 
-Ctrl-C keeps a checkpoint and ends with exit status 130; --resume goes on from it.
+The network 'sections' reads the lumen beside calcium; it learns from synthetic hearts alone, renders them into
+DIR/stacks (those that are there are kept) and begins anew each time.
+
+Ctrl-C ends with exit status 130; it keeps a checkpoint of fine and coarse, from which --resume goes on.
 """,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -50,7 +55,12 @@ Ctrl-C keeps a checkpoint and ends with exit status 130; --resume goes on from i
     add = parser.add_argument
     add("--output", required=True, metavar="DIR", help="folder to write; created when absent")
     add("--data", action="append", default=[], metavar="DIR", help="folder of images and label maps; may be repeated")
-    add("--network", choices=NETWORKS, default="fine", help="which network (default: %(default)s)")
+    add(
+        "--network",
+        choices=NETWORKS,
+        default="fine",
+        help="fine and coarse see arteries, sections the lumen beside calcium (default: %(default)s)",
+    )
     add("--configuration", metavar="FILE", help="JSON file with fields to change; see configuration.json of a training")
     add("--from", dest="start", metavar="NAME|FILE", help="begin from the weights of a shipped model or of a file")
     add("--studies", type=_count, metavar="N", help="synthetic studies to draw; 0 trains on --data alone")
@@ -86,6 +96,8 @@ def _trained(
     arguments: argparse.Namespace, output: Path, display: ProgressDisplay, progress: CancellableProgress
 ) -> Path:
     """Train into the output folder and return the path of the weights."""
+    if arguments.network == "sections":
+        return train_section_network(arguments, output, progress)
     from ..devices import resolve_device
     from ..training.sources import describe, training_sources
     from ..training.trainer import TrainingRun, train, training_precision, validate_folders

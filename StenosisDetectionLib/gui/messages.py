@@ -75,6 +75,7 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("finding the heart"),
         _("left and right coronary artery begin at one place"),
         _("left main stenosis of 50 % or more, or severe stenosis in three vessels"),
+        _("measuring the lumen needs the package {error}: press Install packages in Slicer, or 'pip install {error2}'"),
         _("memory ran out on {execution}: went on with {step}"),
         _("minimal stenosis (1-24 %) or plaque without stenosis"),
         _("named by a reader"),
@@ -278,6 +279,9 @@ def _templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("{count} voxels are not finite numbers ({count2} %): export the image again without them"),
         _("{host} does not give out {file} (HTTP status {error}): check the address in the registry"),
         _("{path} holds no network of this program (format {value}): choose another file"),
+        _("{path} holds no section network (format {value}): choose another file"),
+        _("{path} is damaged: install StenosisDetection again"),
+        _("{path} is no complete file of this network: copy it again"),
         _("{path} is no complete safetensors file: download or copy it again"),
         _(
             "{path} is no model that can be used: give a .safetensors file of this program, a MONAI bundle or an "

@@ -20,6 +20,7 @@ from .attenuation import calcium_threshold_hu
 from .calcium import SIDES, Calcium, guess_side
 from .evidence import evidence_for_calcium, healthy_radius, narrow_sections, usual_misfit
 from .fit import WALL_HU, SectionData, SectionFit, chosen_sections, fit_sections
+from .learned import BELIEVED
 from .neighbors import neighbor_samples, other_vessels
 from .rays import (
     Rays,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..progress import StageReport
+    from .learned import LearnedLumen
     from .sampling import VolumeSampler
 
 _SECTIONS_A_BATCH = 512
@@ -44,7 +46,6 @@ _CALCIFIED_A_BATCH = 96
 """Fits with arcs of calcium take ten times as long: fewer at a time, so that cancelled work ends within two seconds."""
 _SHIFTED, _ELONGATED = 0.25, 0.12
 _SMALL_LUMEN_MM, _DIMMED_LUMEN = 0.3, 0.75
-_SMALLEST_LUMEN_MM, _NARROWED = 0.2, 0.4
 _TRIAL_ITERATIONS = 5
 
 
@@ -93,6 +94,7 @@ class _Fitter:
         self.lumen_hu, self.noise_hu = lumen_hu, noise_hu
         self.neighbors = other_vessels(sections)
         self.healthy_radius = np.full(len(sections.centers), np.inf)
+        self.starts = sections.centers
 
     def see(self, index: np.ndarray, centers: np.ndarray, radius: np.ndarray) -> _Seen:
         """Sample the sections of an index at given centers."""
@@ -119,17 +121,8 @@ class _Fitter:
         )
         return _Seen(rays, view, data)
 
-    def with_calcium(
-        self, index: np.ndarray, centers: np.ndarray, radius: np.ndarray, sides: np.ndarray | None = None
-    ) -> tuple[_Seen, SectionFit, np.ndarray, np.ndarray]:
-        """Fit sections with calcium, from a start where it shines, or else on the side where it explains most.
-
-        Where it shines a second start is a lumen narrowed to `_NARROWED` with calcium on the best side: shining calcium
-        and lumen run into one, and what is lumen of it depends on the start. The better fit is taken.
-
-        Returns what was seen, the fit, the sides (2, M) of both starts, and the standard error (M,) in mm of the
-        diameter from which of the two is right; sides that are known already can be given.
-        """
+    def with_calcium(self, index: np.ndarray, centers: np.ndarray, radius: np.ndarray) -> tuple[_Seen, SectionFit]:
+        """Fit sections with calcium, from a start where it shines, or else on the side where it explains most."""
         import torch
 
         seen = self.see(index, centers, radius)
@@ -139,23 +132,12 @@ class _Fitter:
         data = replace(seen.data, healthy_radius=healthy)
         likely = torch.minimum(data.radius, healthy)
         start = torch.where(shines, likely, (_DIMMED_LUMEN * likely).clamp(min=_SMALL_LUMEN_MM))
-        small = (_NARROWED * likely).clamp(min=_SMALLEST_LUMEN_MM)
-        if sides is None:
-            sides = np.stack([self._sides(data, start, ~shines), self._sides(data, small, shines)])
-        of_side = torch.from_numpy(sides).to(start)
-        hidden = guess_side(start, of_side[0])
+        hidden = guess_side(start, torch.from_numpy(self._sides(data, start, ~shines)).to(start))
         calcium = Calcium(
             torch.where(shines[:, None, None], shining.parameters, hidden.parameters),
             torch.where(shines[:, None], shining.present, hidden.present),
         )
-        fit = fit_sections(replace(data, radius=start, calcium=calcium))
-        doubt = np.zeros(len(index))
-        rows = torch.nonzero(shines)[:, 0]
-        if len(rows):
-            part = replace(chosen_sections(data, rows), radius=small[rows])
-            other = fit_sections(replace(part, calcium=guess_side(part.radius, of_side[1, rows])))
-            doubt[rows.cpu().numpy()] = _take_better(fit, other, rows)
-        return seen, fit, sides, doubt
+        return seen, fit_sections(replace(data, radius=start, calcium=calcium))
 
     def _sides(self, data: SectionData, start: torch.Tensor, wanted: torch.Tensor) -> np.ndarray:
         """Return the side (S,) of the lumen on which calcium explains the wanted sections best, by short fits."""
@@ -172,21 +154,6 @@ class _Fitter:
             costs.append(fit_sections(replace(part, calcium=guess), _TRIAL_ITERATIONS).cost)
         best[rows.cpu().numpy()] = torch.stack(costs).argmin(dim=0).cpu().numpy()
         return best
-
-
-def _take_better(fit: SectionFit, other: SectionFit, rows: torch.Tensor) -> np.ndarray:
-    """Put the other fit (M,) of the rows (M,) where it costs less; return the doubt (M,) in mm between both."""
-    import torch
-
-    # Chi-squared counts in units of what the better of both leaves unexplained.
-    unit = torch.minimum(fit.residual[rows], other.residual).square().clamp(min=1.0)
-    share = torch.sigmoid((0.5 * (fit.cost[rows] - other.cost) / unit).clamp(-30.0, 30.0))
-    diameter = [2.0 * radius.square().mean(dim=1).sqrt() for radius in (fit.radius[rows], other.radius)]
-    doubt = (share * (1.0 - share)).sqrt() * (diameter[0] - diameter[1]).abs()
-    better = share > 0.5
-    for f in fields(SectionFit):
-        getattr(fit, f.name)[rows[better]] = getattr(other, f.name)[better]
-    return doubt.cpu().numpy().astype(np.float64)
 
 
 def _thinned(data: SectionData) -> SectionData:
@@ -207,6 +174,7 @@ def fit_contours(
     lumen_hu: np.ndarray,
     noise_hu: float,
     chosen: np.ndarray,
+    learned: LearnedLumen,
     report: StageReport = no_report,
 ) -> Contours:
     """Fit the sections of an index (S,); the others are neighbors only.
@@ -215,8 +183,13 @@ def fit_contours(
     ----------
     covariance : (3, 3) of the point spread in RAS, mm2.
     lumen_hu : (S,) attenuation of undisturbed lumen.
+    learned : what the section network reads in the sections of the index: where it sees calcium the path may run
+        through that, and the lumen lies where the network sees it.
     """
     fitter = _Fitter(sampler, sections, covariance, lumen_hu, noise_hu)
+    seen = learned.calcium >= BELIEVED
+    fitter.starts = sections.centers.copy()
+    fitter.starts[chosen[seen]] = learned.centers[seen]
     plain: list[tuple[Contours, np.ndarray]] = []
     for batch in _batches(chosen):
         done = sum(len(odd) for _, odd in plain) / len(chosen)
@@ -226,22 +199,22 @@ def fit_contours(
     vessel = sections.vessel_index[chosen]
     narrow = narrow_sections(contours, vessel)
     odd = np.concatenate([part for _, part in plain])
-    rows = np.flatnonzero(odd | narrow)
+    rows = np.flatnonzero(odd | narrow | seen)
     if len(rows) == 0:
         return contours
-    fitter.healthy_radius[chosen] = healthy_radius(contours, vessel, chosen, ~odd & ~narrow)
+    fitter.healthy_radius[chosen] = healthy_radius(contours, vessel, chosen, ~odd & ~narrow & ~seen)
     calcified: list[Contours] = []
     for batch in _batches(chosen[rows], _CALCIFIED_A_BATCH):
         done = sum(len(part.centers) for part in calcified) / len(rows)
         report(0.7 + 0.3 * done, f"looking for calcium in {len(rows)} cross-sections")
         calcified.append(_fit_calcified(fitter, batch))
     other = _joined(calcified)
-    usual = usual_misfit(contours, vessel, ~odd & ~narrow)[rows]
+    usual = usual_misfit(contours, vessel, ~odd & ~narrow & ~seen)[rows]
     evidence = evidence_for_calcium(
         contours,
         other,
         rows,
-        sections.centers[chosen[rows]],
+        fitter.starts[chosen[rows]],
         chosen[rows],
         vessel[rows],
         usual,
@@ -249,7 +222,10 @@ def fit_contours(
         narrow[rows],
         float(np.mean(np.diag(covariance))),
     )
-    return _better(contours, other, rows, evidence)
+    better = _better(contours, other, rows, evidence)
+    # A section centered on calcium has calcium on all rays: from the lumen it is an arc.
+    better.calcified[rows[seen[rows]]] = other.calcified[seen[rows]]
+    return better
 
 
 def _batches(index: np.ndarray, size: int = _SECTIONS_A_BATCH) -> list[np.ndarray]:
@@ -298,13 +274,11 @@ def _fit_plain(fitter: _Fitter, index: np.ndarray) -> tuple[Contours, np.ndarray
 
 
 def _fit_calcified(fitter: _Fitter, index: np.ndarray) -> Contours:
-    """Fit a lumen on the path with calcium beside it."""
+    """Fit a lumen on the path, or where it is seen, with calcium beside it."""
     sections = fitter.sections
-    path, radius = sections.centers[index], sections.radius_mm[index]
-    _, fit, sides, _ = fitter.with_calcium(index, path, radius)
-    centers = path + _recentering(fit, sections.frames[index])
-    seen, fit, _, doubt = fitter.with_calcium(index, centers, radius, sides)
-    return replace(_contours_of(centers, fit, seen), doubt_mm=doubt)
+    start, radius = fitter.starts[index], sections.radius_mm[index]
+    seen, fit = fitter.with_calcium(index, start, radius)
+    return _contours_of(start, fit, seen)
 
 
 def _better(plain: Contours, other: Contours, rows: np.ndarray, evidence: np.ndarray) -> Contours:

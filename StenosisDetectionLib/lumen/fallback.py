@@ -101,7 +101,7 @@ def segmented_lumen(
         if segmentation is None:
             break
         rows = doubtful[start : start + _SECTIONS_A_BATCH]
-        contour[rows] = _summed(segmentation, sections, own[rows])
+        contour[rows] = summed_radius(segmentation, sections, own[rows])
     diameter = 2.0 * np.sqrt((contour**2).mean(axis=1))
     with np.errstate(invalid="ignore"):
         wider = diameter_mm > ALSO_WIDER * diameter
@@ -132,10 +132,23 @@ def _joined_to(seeds: np.ndarray, near: np.ndarray, vessel: np.ndarray) -> np.nd
     return near & np.isin(part, part[seeds])
 
 
-def _summed(segmentation: LumenSegmentation, sections: Sections, rows: np.ndarray) -> np.ndarray:
-    """Return the radius (M, A) of the lumen along each ray that has the area of the fractions summed along it.
+def summed_radius(segmentation: LumenSegmentation, sections: Sections, rows: np.ndarray) -> np.ndarray:
+    """Return the radius (M, A) of the lumen along each ray that has the area of the fractions summed along it."""
+    fraction, _, along = lumen_on_rays(segmentation, sections, rows)
+    return np.sqrt(ring_areas(fraction, along).sum(axis=2) * ANGLES / math.pi)
 
-    A ray ends where the lumen of the vessel does, and where it is nearer to another vessel.
+
+def ring_areas(fraction: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """Return the area (M, A, P) in mm2 of the lumen at samples of rays."""
+    return fraction * along * (_STEP_MM * 2.0 * math.pi / ANGLES)
+
+
+def lumen_on_rays(
+    segmentation: LumenSegmentation, sections: Sections, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the lumen fraction (M, A, P) of the segmentation on rays from the path, their points and distances (P,).
+
+    A ray ends where the lumen of the vessel does, and where it is nearer to another vessel; the fraction is 0 beyond.
     """
     from scipy.ndimage import map_coordinates
 
@@ -153,7 +166,7 @@ def _summed(segmentation: LumenSegmentation, sections: Sections, rows: np.ndarra
     ended = ((lumen < EMPTY_FRACTION) & (along > radius)) | (along > _reach(radius))
     ended |= _nearer_to_others(sections, rows, points, along)
     seen = ~np.logical_or.accumulate(ended, axis=2)
-    return np.sqrt(2.0 * (lumen * seen * along * _STEP_MM).sum(axis=2))
+    return lumen * seen, points, along
 
 
 def _reach(radius_mm):  # type: ignore[no-untyped-def]

@@ -18,7 +18,9 @@ from ..progress import no_report, part_of
 from ..study import CENTERLINE_SPACING_MM, LumenProfile
 from .attenuation import lumen_attenuation
 from .contours import Contours, fit_contours
-from .fallback import LARGEST_MISFIT, UNRELIABLE_MM, segmented_lumen
+from .estimates import CUT_SHARE, HIDDEN_SHARE, SectionLumen, section_lumen
+from .fallback import LARGEST_MISFIT, UNRELIABLE_MM
+from .learned import learned_lumen
 from .sections import Sections, sections_of
 from .sidesteps import sidesteps
 
@@ -36,33 +38,6 @@ END_MM = 3.0
 
 NORMAL_WALL_MM = 0.5
 """Thickness of a healthy wall; what is thicker counts as plaque."""
-
-NEIGHBOR_MM, CUT_SHARE = 0.5, 0.25
-"""Another vessel nearer than this to the contour disturbs it; the section cuts it on more than this share of rays."""
-
-FIT_ERROR_FACTOR, CALCIUM_ERROR_FACTOR = 0.4, 0.6
-"""Standard error of a diameter over that of the fit, without and with calcium in the section: calibrated on lesions of
-known stenosis (`Testing/benchmark_intervals.py`). The noise of CT has less power at low frequencies than the
-correlation that the weights of the fit assume, and calcium is only roughly an arc."""
-
-SMALL_LUMEN_SIGMAS, SMALL_LUMEN_FACTOR, SMALL_LUMEN_ERROR = 3.0, 2.0, 0.7
-"""Beside calcium, a lumen narrower than this many point spreads can hardly be told from calcium: the error grows to
-this many times that of the fit, which is a straight line through a curved problem, and at most to this part of the
-diameter."""
-
-CALCIUM_AREA_ERROR, WELL_FITTED, LEAST_DIAMETER_MM, MOST_CALCIUM_ERROR = 0.5, 0.85, 0.4, 0.25
-"""This part of the area of the calcium, times what chi-squared over independent samples exceeds that of a good fit (the
-square of the second), may be lumen, or as much of the lumen calcium: both run into one through the point spread, and
-the arcs describe calcium roughly. The error of the diameter is that of the area at the third in mm at least, and at
-most the last part of the diameter of lumen and calcium together. From whole hearts of known lumen."""
-
-LEAST_UNEXPLAINED = 0.15
-"""What a good fit leaves unexplained: it may be that of a wrong lumen."""
-
-HIDDEN_SHARE, HIDDEN_ERRORS, HIDDEN_CALCIUM_ERRORS = 0.5, 3.3, 2.0
-"""Calcium on more than this share of the rays hides the lumen. Its diameter is then known to that many standard errors
-of the fit: twice the 1.645 of a 90 % interval, since the fit rests on less than half of the circumference; and to that
-many of the error from calcium, by which 90 % of such sections of whole hearts are covered."""
 
 STRAYED, STRAYED_MM = 2.0, 0.5
 """A lumen that is wider than the segmentation by this factor and this many mm is that of a neighbor, a vein or a
@@ -106,9 +81,13 @@ def measure_lumen(
     noise = max(noise_hu, 5.0)
     lumen_hu = lumen_attenuation(tree, sections, sampler, aorta_hu, float(np.mean(point_spread.sigma_mm)))
     own = np.flatnonzero(np.isin(sections.vessel_index, measured))
-    contours = fit_contours(sampler, sections, covariance, lumen_hu, noise, own, part_of(report, 0.1, 0.95))
+    report(0.05, "reading the lumen beside calcium")
+    learned = learned_lumen(sampler, sections.chosen(own), lumen_hu[own], noise, covariance)
+    contours = fit_contours(sampler, sections, covariance, lumen_hu, noise, own, learned, part_of(report, 0.1, 0.95))
     report(0.95, "assembling the profiles")
-    return _profiles(tree, sections, own, contours, lumen_hu[own], noise, point_spread, segmentation)
+    sigma_mm = float(np.mean(point_spread.sigma_mm))
+    lumen = section_lumen(sections, own, contours, learned, segmentation, lumen_hu[own], noise, sigma_mm, sampler)
+    return _profiles(tree, sections.chosen(own), contours, lumen, lumen_hu[own], noise, point_spread)
 
 
 def smooth_along(values: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -141,92 +120,51 @@ def _feret(contour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return width.min(axis=1), width.max(axis=1)
 
 
-def _calcium_error(diameter_mm: np.ndarray, calcium_mm2: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """Return the standard error (S,) of the diameter in mm from what may be lumen of calcium, and calcium of lumen."""
-    area = CALCIUM_AREA_ERROR * calcium_mm2 * np.maximum(residual**2 - WELL_FITTED**2, LEAST_UNEXPLAINED)
-    together = np.sqrt(diameter_mm**2 + 4.0 * calcium_mm2 / np.pi)
-    return np.minimum(area / (np.pi / 2.0 * np.maximum(diameter_mm, LEAST_DIAMETER_MM)), MOST_CALCIUM_ERROR * together)
-
-
 def _profiles(
     tree: VesselTree,
-    every_section: Sections,
-    index: np.ndarray,
+    sections: Sections,
     contours: Contours,
+    lumen: SectionLumen,
     lumen_hu: np.ndarray,
     noise: float,
     point_spread: PointSpread,
-    segmentation: LumenSegmentation | None,
 ) -> tuple[LumenProfile, ...]:
-    sections = every_section.chosen(index)
-
-    def of_fit(name: str) -> np.ndarray:
-        return getattr(contours.fit, name).cpu().numpy().astype(np.float64)
-
-    coefficients, covariance = of_fit("radius_coefficients"), of_fit("radius_covariance")
-    contour, outer, residual = of_fit("radius"), of_fit("outer_radius"), of_fit("residual")
-    outside_hu, plaque_hu = of_fit("surroundings_hu").mean(axis=1), of_fit("plaque_hu")
-    calcified = contours.calcified.mean(axis=1)
-    # Another vessel matters where it hides the edge of the lumen, not where it lies beyond the wall.
-    neighbor = (contours.neighbor < contour + NEIGHBOR_MM).mean(axis=1)
-    calcified_area = of_fit("calcium_area")
-    inside, core_hu, centers = contours.inside, contours.core_hu, contours.centers
-    sigma_mm = float(np.mean(point_spread.sigma_mm))
-
-    mean_square = (contour**2).mean(axis=1)
-    diameter = 2.0 * np.sqrt(mean_square)
-    slope = np.concatenate([2 * coefficients[:, :1], coefficients[:, 1:]], axis=1) / np.sqrt(mean_square)[:, None]
-    variance = np.einsum("si,sij,sj->s", slope, covariance, slope) * np.maximum(1.0, residual**2)
-    error = np.sqrt(np.maximum(variance, 1e-6))
-    small = np.clip(SMALL_LUMEN_SIGMAS - diameter / sigma_mm, 0.0, 1.0)
-    error *= np.where(calcified_area > 0.0, CALCIUM_ERROR_FACTOR, FIT_ERROR_FACTOR)
-    # A lumen can be missing, but not less than that.
-    doubled = np.minimum(error * (1.0 + (SMALL_LUMEN_FACTOR - 1.0) * small), SMALL_LUMEN_ERROR * diameter)
-    error = np.where(calcified_area > 0.0, np.maximum(error, doubled), error)
-    error = np.hypot(error, contours.doubt_mm)
-    calcium_error = _calcium_error(diameter, calcified_area, residual)
-    by_psf = np.einsum("si,si->s", slope, of_fit("radius_by_sigma"))
-    # Where the fit failed the segmentation gives the lumen; of wall and plaque nothing is known there.
-    clear = (neighbor <= CUT_SHARE) & (calcified <= HIDDEN_SHARE)
-    segmented = segmented_lumen(segmentation, every_section, index, diameter, error, residual, centers, clear)
-    failed, lost = segmented.failed, segmented.lost
-    contour = np.where(failed[:, None], segmented.radius_mm, contour)
-    centers = np.where(failed[:, None], sections.centers, centers)
-    diameter, error = np.where(failed, segmented.diameter_mm, diameter), np.where(failed, segmented.error_mm, error)
-    by_psf = np.where(failed, 0.0, by_psf)
-    calcified_area = np.where(failed, 0.0, calcified_area)
-    calcium_error = np.where(failed, 0.0, calcium_error)
+    fit, inside = contours.fit, contours.inside
+    outer = fit.outer_radius.cpu().numpy().astype(np.float64)
+    outside_hu = fit.surroundings_hu.mean(dim=1).cpu().numpy().astype(np.float64)
+    plaque_hu = fit.plaque_hu.cpu().numpy().astype(np.float64)
+    contour, diameter, error = lumen.contour_mm, lumen.diameter_mm, lumen.error_mm
     outer_diameter = 2.0 * np.sqrt((outer**2).mean(axis=1))
     annulus = np.pi * ((outer**2).mean(axis=1) - ((contour + NORMAL_WALL_MM) ** 2).mean(axis=1))
     # The outer wall shows only where wall and surroundings differ, which they do in fat.
-    wall_shows = (plaque_hu - outside_hu > 80.0) & ~failed
+    wall_shows = (plaque_hu - outside_hu > 80.0) & ~lumen.failed
     plaque_area = np.where(wall_shows, np.maximum(annulus, 0.0), np.nan)
 
     result = []
     for number in np.unique(sections.vessel_index):
         vessel = tree.vessels[number]
         own = sections.vessel_index == number
-        gone = lost[own] | sidesteps(vessel.points_ras, np.where(inside[own], diameter[own], np.nan))
+        gone = lumen.lost[own] | sidesteps(vessel.points_ras, np.where(inside[own], diameter[own], np.nan))
         quality = _quality(
             vessel,
             tree.ends_free(vessel),
             inside[own],
-            calcified[own],
-            neighbor[own],
+            lumen.calcified[own],
+            lumen.cut[own],
             error[own],
-            residual[own],
+            lumen.misfit[own],
             gone,
-            failed[own] & ~gone,
+            lumen.failed[own] & ~gone,
             contours.ring[own],
             (lumen_hu[own] - outside_hu[own]) / noise,
             diameter[own] > STRAYED * 2.0 * sections.radius_mm[own] + STRAYED_MM,
         )
         # Where calcium hides more than half of the circumference, or a stent lies, the lumen cannot be known.
         known = inside[own] & ~np.isin(quality, ("calcium", "stent")) & ~gone
-        margin = np.hypot(HIDDEN_ERRORS * error[own], HIDDEN_CALCIUM_ERRORS * calcium_error[own])
+        margin = lumen.margin_mm[own]
         bounds = np.stack([diameter[own] - margin, np.minimum(diameter[own] + margin, outer_diameter[own])], axis=1)
         hides = inside[own] & (np.array(quality) == "calcium")
-        smooth = smooth_along(np.where(known, diameter[own], np.nan), error[own])
+        smooth = smooth_along(np.where(known, diameter[own], np.nan), np.hypot(error[own], lumen.calcium_error_mm[own]))
         with np.errstate(invalid="ignore"):
             scale = smooth / diameter[own]
             low, high = _feret(contour[own])
@@ -241,18 +179,18 @@ def _profiles(
                 diameter_error_mm=np.where(known, error[own], np.nan),
                 contour_radius_mm=scaled,
                 frames=sections.frames[own],
-                contour_center_ras=centers[own],
-                lumen_hu=np.where(known, core_hu[own], np.nan),
+                contour_center_ras=lumen.centers[own],
+                lumen_hu=np.where(known, contours.core_hu[own], np.nan),
                 plaque_area_mm2=np.where(known, plaque_area[own], np.nan),
-                calcified_area_mm2=np.where(known, calcified_area[own], np.nan),
+                calcified_area_mm2=np.where(known, lumen.calcium_mm2[own], np.nan),
                 quality=quality,
-                diameter_by_psf=np.where(known, by_psf[own], np.nan),
+                diameter_by_psf=np.where(known, lumen.by_psf[own], np.nan),
                 psf_error_mm=point_spread.error_mm,
                 outer_diameter_mm=np.where(known & wall_shows[own], outer_diameter[own], np.nan),
                 plaque_hu=np.where(known & wall_shows[own], plaque_hu[own], np.nan),
                 contrast_to_noise=(lumen_hu[own] - outside_hu[own]) / noise,
                 hidden_diameter_mm=np.where(hides[:, None], np.maximum(bounds, 0.0), np.nan),
-                calcium_error_mm=np.where(known, calcium_error[own], np.nan),
+                calcium_error_mm=np.where(known, lumen.calcium_error_mm[own], np.nan),
             )
         )
     return tuple(result)

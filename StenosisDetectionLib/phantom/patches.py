@@ -26,8 +26,8 @@ CORONARY_ZONE_MM = 4.0
 SITES = ("artery", "lesion", "vein", "ostium", "heart", "elsewhere")
 """Kinds of places that `sample_centers` draws."""
 
-_CELL_MM = 0.3
-_CELLS_PER_SIGMA = 0.9
+CELL_MM = 0.3
+CELLS_PER_SIGMA = 0.9
 _IGNORED_FRACTION = 0.05
 _COARSE_SIGMA = 0.45  # of the coarse view's point spread, in voxels
 _LABELS = (LUMEN_LABEL, VEIN_LABEL, SIDE_BRANCH_LABEL)
@@ -243,7 +243,7 @@ def _training_data(
 ) -> Patch:
     """Return the patch of a grid."""
     scene = scene or heart_scene(plan, acquisition)
-    result = noise_free(scene, acquisition, grid, part_of(report, 0.0, 0.8), _CELL_MM, _CELLS_PER_SIGMA, _LABELS)
+    result = noise_free(scene, acquisition, grid, part_of(report, 0.0, 0.8), CELL_MM, CELLS_PER_SIGMA, _LABELS)
     report(0.8, "scanning")
     scan(result.image, scene, acquisition, grid, plan.attenuation_hu["aorta"], seed)
     vessels = acquisition.displaced(plan.vessels)
