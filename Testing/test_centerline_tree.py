@@ -94,9 +94,10 @@ def test_radius_is_that_of_the_tubes(heart_tree):
 def test_segments_follow_the_landmarks(heart_tree):
     lad, lcx, rca = (heart_tree.vessel(n) for n in ("LAD", "LCX", "RCA"))
     assert [s.number for s in lad.segments] == [6, 7, 8]
-    assert lad.segments[0].end_mm == heart_tree.vessel("D1").parent_distance_mm
+    # Where the axes of branch and parent meet, which lies within a radius of where their paths part.
+    assert lad.segments[0].end_mm == pytest.approx(heart_tree.vessel("D1").parent_distance_mm, abs=1.0)
     assert [s.number for s in lcx.segments] == [11, 13]
-    assert lcx.segments[0].end_mm == heart_tree.vessel("OM1").parent_distance_mm
+    assert lcx.segments[0].end_mm == pytest.approx(heart_tree.vessel("OM1").parent_distance_mm, abs=1.0)
     assert [s.number for s in rca.segments] == [1, 2, 3]
     margin = rca.points_ras[round(rca.segments[1].end_mm / 0.25)]
     assert np.linalg.norm(margin - np.array([38, 12, -65])) < 12  # the control point at the acute margin
