@@ -288,9 +288,7 @@ def _better(plain: Contours, other: Contours, rows: np.ndarray, evidence: np.nda
     share = 1.0 / (1.0 + np.exp(-np.clip(evidence, -30.0, 30.0)))
     diameter = [2.0 * one.fit.radius.square().mean(dim=1).sqrt().cpu().numpy() for one in (plain, other)]
     doubt = plain.doubt_mm.copy()
-    doubt[rows] = np.hypot(
-        np.sqrt(share * (1.0 - share)) * np.abs(diameter[0][rows] - diameter[1]), np.sqrt(share) * other.doubt_mm
-    )
+    doubt[rows] = np.sqrt(share * (1.0 - share)) * np.abs(diameter[0][rows] - diameter[1])
     worth = evidence > 0.0
     keep, taken = rows[worth], np.flatnonzero(worth)
     fit = SectionFit(*(getattr(plain.fit, f.name).clone() for f in fields(SectionFit)))

@@ -225,14 +225,16 @@ def _with_given(
     """Return the lumen joined with a label map of the reader beside calcium."""
     beside = ((found.calcium_mm2 > 0.0) | (found.calcified > 0.0)) & ~found.failed
     error = np.where(hidden, found.margin_mm / QUANTILE_90, np.hypot(found.error_mm, found.calcium_error_mm))
-    given = joined_with_given(segmentation, every_section, index, beside, found.diameter_mm, error, calcium_hu, sampler)
-    less = np.sqrt(1.0 - given.weight)
+    diameter, weight = joined_with_given(
+        segmentation, every_section, index, beside, found.diameter_mm, error, calcium_hu, sampler
+    )
+    less = np.sqrt(1.0 - weight)
     return replace(
         found,
-        diameter_mm=given.diameter_mm,
+        diameter_mm=diameter,
         error_mm=found.error_mm * less,
         calcium_error_mm=found.calcium_error_mm * less,
         by_psf=found.by_psf * less**2,
         margin_mm=found.margin_mm * less,
-        contour_mm=found.contour_mm * (given.diameter_mm / found.diameter_mm)[:, None],
+        contour_mm=found.contour_mm * (diameter / found.diameter_mm)[:, None],
     )

@@ -1,7 +1,7 @@
 """What the segmentation of a reader says of the lumen where calcium hides it.
 
-In: sections, their fit and the segmentation the tree was made from. Out: diameter and standard error in mm, joined by
-their variances. Beside calcium the image alone cannot tell lumen from calcium, so that there, and only there, a label
+In: sections, their fit and the segmentation the tree was made from. Out: the diameter in mm, joined by their
+variances. Beside calcium the image alone cannot tell lumen from calcium, so that there, and only there, a label
 map a reader gave or corrected counts. It does not where it holds the calcium itself, as the label maps of many data
 sets do, and the lumen of a network does not: its error beside calcium is as large as the stenosis.
 """
@@ -9,7 +9,6 @@ sets do, and the lumen of a network does not: its error beside calcium is as lar
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,15 +32,6 @@ ALIKE_MM = 3.0
 _SECTIONS_A_BATCH = 512
 
 
-@dataclass(frozen=True, eq=False)
-class JoinedLumen:
-    """The lumen by both: `diameter_mm`, `error_mm` and the `weight` of the segmentation, (S,) each."""
-
-    diameter_mm: np.ndarray
-    error_mm: np.ndarray
-    weight: np.ndarray
-
-
 def joined_with_given(
     segmentation: LumenSegmentation | None,
     sections: Sections,
@@ -51,8 +41,10 @@ def joined_with_given(
     error_mm: np.ndarray,
     calcium_hu: np.ndarray,
     sampler: VolumeSampler,
-) -> JoinedLumen:
-    """Join the fit with the segmentation of a reader in sections beside calcium; elsewhere the fit comes back.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the diameter (S,) by fit and segmentation of a reader, and the weight (S,) of the latter.
+
+    It is 0 but beside calcium; the variance of the fit falls by it.
 
     Parameters
     ----------
@@ -74,8 +66,7 @@ def joined_with_given(
         variance = error_mm[rows] ** 2
         weight[rows] = np.where(use, variance / (variance + SEGMENTED_ERROR_MM**2), 0.0)
         known[rows] = diameter
-    joined = diameter_mm + weight * (known - diameter_mm)
-    return JoinedLumen(joined, error_mm * np.sqrt(1.0 - weight), weight)
+    return diameter_mm + weight * (known - diameter_mm), weight
 
 
 def _near(chosen: np.ndarray, index: np.ndarray, vessel: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import ModelError
 from ..resources import resource_path
 from ..study import CENTERLINE_SPACING_MM
-from .section_network import STEP_MM, decoded, load_section_network, section_grid, section_input
+from .section_network import STEP_MM, decoded, load_section_network, plane_sigma_mm, section_grid, section_input
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ def learned_lumen(
     count = len(sections.centers)
     quantiles, offset = np.empty((count, 3)), np.empty((count, 2))
     calcium, area = np.empty(count), np.empty(count)
-    variance = np.einsum("spi,ij,spj->s", sections.frames[:, 1:], covariance, sections.frames[:, 1:]) / 2.0
+    sigma_mm = plane_sigma_mm(sections.frames, covariance)
     for number in np.unique(sections.vessel_index):
         own = np.flatnonzero(sections.vessel_index == number)
         some = own[::_STRIDE]
@@ -78,7 +78,7 @@ def learned_lumen(
             values,
             lumen_hu[some],
             noise_hu,
-            np.sqrt(variance[some]),
+            sigma_mm[some],
         )
         read = [one.astype(np.float64) for one in _read(network, stack, sampler)]
         place = np.arange(len(own)) / _STRIDE

@@ -75,6 +75,11 @@ def section_grid(centers: np.ndarray, frames: np.ndarray) -> np.ndarray:
     return centers[:, None, None] + along[:, None, None] * first + along[None, :, None] * second
 
 
+def plane_sigma_mm(frames: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return the mean point spread (L,) in mm in the planes of frames (L, 3, 3) from its covariance in RAS, mm2."""
+    return np.sqrt(np.einsum("spi,ij,spj->s", frames[:, 1:], covariance, frames[:, 1:]) / 2.0)
+
+
 def section_input(values: np.ndarray, lumen_hu: np.ndarray, noise_hu: float, sigma_mm: np.ndarray) -> np.ndarray:
     """Return the input (CHANNELS, L, PIXELS, PIXELS) of a stack, float32.
 

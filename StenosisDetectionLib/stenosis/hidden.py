@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..lumen.estimates import QUANTILE_90
 from ..study import Lesion
 from .grades import OBSTRUCTIVE_PERCENT, SEVERE_PERCENT, grade_of
 from .measurement import probability_above
@@ -39,8 +40,6 @@ SHORTEST_MM = 1.0
 
 POSSIBLE_PERCENT = 25.0
 """A stretch that cannot hide a diameter stenosis of this many percent is no lesion."""
-
-_QUANTILE_90 = 1.6449
 
 
 def as_shown(lesion: Lesion) -> Lesion:
@@ -76,7 +75,7 @@ def hidden_lesion(
     if high < POSSIBLE_PERCENT:
         return None
     throat = stretch.first + half + int(np.argmin(ratio.mean(axis=1)))
-    error = max(high - low, 1.0) / (2.0 * _QUANTILE_90)
+    error = max(high - low, 1.0) / (2.0 * QUANTILE_90)
     middle = 0.5 * (low + high)
     healthy = float(reference.diameter_mm[throat])
     diameter = healthy * (1.0 - low / 100.0)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..lumen.estimates import QUANTILE_90
 from ..lumen.fit import WALL_HU
 from ..study import CENTERLINE_SPACING_MM, Lesion
 from .grades import OBSTRUCTIVE_PERCENT, SEVERE_PERCENT, grade_of
@@ -46,7 +47,6 @@ table of intervals in `Testing/benchmark_intervals.py`)."""
 
 _LOCAL_SPREAD = 0.04
 _OSTIAL_MM = 3.0
-_QUANTILE_90 = 1.6449
 
 
 def measure_lesion(
@@ -98,8 +98,8 @@ def measure_lesion(
         flags.append("contrast_gap")
     elif gap > 0.5:
         flags.append("occlusion_not_excluded")
-    low = max(0.0, min(stenosis - _QUANTILE_90 * error, 100.0))
-    high = max(0.0, min(stenosis + _QUANTILE_90 * error, 100.0))
+    low = max(0.0, min(stenosis - QUANTILE_90 * error, 100.0))
+    high = max(0.0, min(stenosis + QUANTILE_90 * error, 100.0))
     if "occlusion_not_excluded" in flags and minimal < EMPTY_MM:
         high = 100.0
     for threshold in (OBSTRUCTIVE_PERCENT, SEVERE_PERCENT):

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..centerline.frames import rotation_minimizing_frames
 from ..geometry import transform_points
-from ..lumen.section_network import PIXEL_MM, STEP_MM, section_grid
+from ..lumen.section_network import PIXEL_MM, STEP_MM, plane_sigma_mm, section_grid
 from ..study import CENTERLINE_SPACING_MM
 
 if TYPE_CHECKING:
@@ -202,7 +202,6 @@ def _stack(
     level = float(np.median(core[clear])) if clear.sum() >= 6 else painted * draw.uniform(0.88, 1.0)
     directions = acquisition.directions
     covariance = directions @ np.diag(np.square(acquisition.psf_sigma_mm)) @ directions.T
-    variance = np.einsum("spi,ij,spj->s", frames[:, 1:], covariance, frames[:, 1:]) / 2.0
     count = np.ones(len(path), dtype=np.float32)
     return SectionStack(
         values=values.astype(np.float16),
@@ -211,7 +210,7 @@ def _stack(
         calcium_mm2=(solid.sum(axis=(1, 2)) * PIXEL_MM**2).astype(np.float32),
         lumen_hu=count * np.float32(level * (1.0 + _LUMEN_ERROR * draw.normal())),
         noise_hu=count * np.float32(acquisition.noise.noise_hu * (1.0 + _NOISE_ERROR * draw.uniform(-1.0, 1.0))),
-        sigma_mm=(np.sqrt(variance) * (1.0 + _SIGMA_ERROR * draw.normal())).astype(np.float32),
+        sigma_mm=(plane_sigma_mm(frames, covariance) * (1.0 + _SIGMA_ERROR * draw.normal())).astype(np.float32),
     )
 
 
