@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ModelError
+from ..models.weights import write_tensors
 from .fit import WALL_HU
 
 if TYPE_CHECKING:
@@ -110,17 +111,7 @@ def decoded(output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
 
 def save_section_network(path: Path, network: torch.nn.Module, metadata: dict[str, Any]) -> str:
     """Write the weights and what is known of their training, plain JSON values; return the SHA-256 of the file."""
-    from safetensors.torch import save
-
-    tensors = {
-        name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).detach().cpu().contiguous()
-        for name, value in network.state_dict().items()
-    }
-    data = save(tensors, {"format": FORMAT, "metadata": json.dumps(metadata)})
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
-    return hashlib.sha256(data).hexdigest()
+    return write_tensors(path, network, {"format": FORMAT, "metadata": json.dumps(metadata)})
 
 
 def load_section_network(path: Path, sha256: str | None = None) -> tuple[torch.nn.Module, dict[str, Any]]:

@@ -53,13 +53,21 @@ def save_weights(
     path : of the `.safetensors` file.
     metadata : plain JSON values: name, version, training data, figures.
     """
+    header = {"format": FORMAT, "configuration": json.dumps(configuration.to_json()), "metadata": json.dumps(metadata)}
+    return write_tensors(path, network, header)
+
+
+def write_tensors(path: Path, network: torch.nn.Module, header: dict[str, str]) -> str:
+    """Write the state of a network, matrices in half precision, to a safetensors file and return its SHA-256.
+
+    The file is complete or absent; `header` is what it tells of itself.
+    """
     from safetensors.torch import save
 
     tensors = {
         name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).detach().cpu().contiguous()
         for name, value in unique_tensors(network).items()
     }
-    header = {"format": FORMAT, "configuration": json.dumps(configuration.to_json()), "metadata": json.dumps(metadata)}
     data = save(tensors, header)
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(data)
