@@ -29,7 +29,7 @@ from StenosisDetectionLib.phantom.render import Painted
 from StenosisDetectionLib.phantom.solids import Tube
 from StenosisDetectionLib.resources import resource_path
 from StenosisDetectionLib.study import Vessel, VesselTree
-from StenosisDetectionLib.training import section_training
+from StenosisDetectionLib.training import section_stacks, section_training
 from StenosisDetectionLib.training.curves import read_curves
 from StenosisDetectionLib.training.section_stacks import SectionStack, load_stacks, render_stacks, save_stacks
 from StenosisDetectionLib.training.section_training import (
@@ -163,7 +163,9 @@ def test_the_lumen_beside_calcium_is_read_from_a_path_beside_it() -> None:
     assert off[1] < 0.7 * off[0]
 
 
-def test_rendered_stacks_show_the_lumen_where_and_as_wide_as_they_say(tmp_path):
+def test_rendered_stacks_show_the_lumen_where_and_as_wide_as_they_say(tmp_path, monkeypatch):
+    monkeypatch.setattr(section_stacks, "DISEASES", 1)
+    monkeypatch.setattr(section_stacks, "LOAD", 0.2)
     stacks = render_stacks(40_003)
     assert len(stacks) >= 2
     path = tmp_path / "x.npz"
@@ -174,7 +176,7 @@ def test_rendered_stacks_show_the_lumen_where_and_as_wide_as_they_say(tmp_path):
     for one in stacks:
         x = ALONG[None, :, None] - one.offset_mm[:, 0, None, None]
         y = ALONG[None, None, :] - one.offset_mm[:, 1, None, None]
-        away = np.hypot(x, y) / (one.diameter_mm[:, None, None] / 2)
+        away = np.hypot(x, y) / np.maximum(one.diameter_mm[:, None, None] / 2, 0.01)
         share = (one.values.astype(np.float32) - 80.0) / (one.lumen_hu[:, None, None] - 80.0)
         clear = np.isfinite(one.diameter_mm) & (one.diameter_mm > 2.5) & (one.calcium_mm2 == 0.0)
         inside.append(share[clear][away[clear] < 0.4])

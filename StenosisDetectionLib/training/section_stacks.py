@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..phantom.acquisition import Acquisition
     from ..phantom.assembly import Grid
     from ..phantom.heart import HeartPlan
+    from ..phantom.scanning import Scene
     from ..phantom.truth import VesselTruth
 
 FAMILY = "training"
@@ -29,9 +30,14 @@ FAMILY = "training"
 SOFT_SHARE = 0.35
 """Part of the lesions without calcium that are rendered: the fit of the image reads these well."""
 
+DISEASES, LOAD, CALCIFIED = 3, 0.6, 0.85
+"""Drawings of the disease of a heart, the part of its segments with a lesion, and of its soft lesions that get calcium:
+most of the time goes into drawing the anatomy."""
+
 _HALF_MM, _MARGIN_MM = 14.0, 4.2
 _SHORTEST = 20  # points of a vessel
-_PATHS = 2  # of each rendering
+_PATHS = 2  # of each rendering, each with its own noise
+_SCAN_SEEDS = 1_000_000
 _STRAYS_MM = 0.25
 _TOWARD = (-0.7, 1.0)  # the way from the vessel's axis to the middle of the lumen, which lies beside the calcium
 _WIDE_MM = 1.8
@@ -73,17 +79,27 @@ def load_stacks(path: Path) -> list[SectionStack]:
 
 
 def render_stacks(seed: int) -> list[SectionStack]:
-    """Return the stacks of the heart of a seed; empty for a heart whose vessels are too short."""
+    """Return the stacks of the heart of a seed, with several diseases and scans of it."""
     from ..phantom.acquisition import sample_acquisition
     from ..phantom.heart import plan_heart
-    from ..phantom.scanning import scene_of
+    from ..phantom.heart.redrawn import with_other_disease
+
+    plan = plan_heart(seed, FAMILY)
+    stacks = []
+    for number in range(DISEASES):
+        diseased = with_other_disease(plan, number, LOAD, CALCIFIED)
+        acquisition = sample_acquisition(seed + number * _SCAN_SEEDS, FAMILY, diseased)
+        stacks += _stacks_of(diseased, acquisition, np.random.default_rng([seed, 77, number]))
+    return stacks
+
+
+def _stacks_of(plan: HeartPlan, acquisition: Acquisition, draw: np.random.Generator) -> list[SectionStack]:
+    """Return the stacks of a scan of a heart; none where the vessels are too short."""
+    from ..phantom.scanning import scan, scene_of
     from ..phantom.tree import mark_bifurcations
     from ..phantom.truth import narrowed
 
-    plan = plan_heart(seed, FAMILY)
-    acquisition = sample_acquisition(seed, FAMILY, plan)
     scene = scene_of(plan.scene, plan.background, plan.vessels, acquisition)
-    draw = np.random.default_rng([seed, 77])
     marked = tuple(narrowed(vessel, plan.lesions) for vessel in mark_bifurcations(plan.vessels))
     vessels = {vessel.name: vessel for vessel in acquisition.displaced(marked)}
     places = [
@@ -91,39 +107,42 @@ def render_stacks(seed: int) -> list[SectionStack]:
         for lesion in plan.lesions
         if lesion.plaque != "noncalcified" or draw.random() < SOFT_SHARE
     ]
+    calcified = {plaque.lesion.vessel for plaque in plan.plaques if plaque.calcium}
     anywhere = list(vessels.values())[int(draw.integers(len(vessels)))]
     places.append((anywhere.name, draw.uniform(0.0, anywhere.distance_mm[-1])))
-    stacks = []
+    stacks: list[SectionStack] = []
+    done: list[np.ndarray] = []
     for name, distance in places:
         vessel = vessels[name]
         center = _at(vessel, distance) + draw.normal(0.0, 1.0, 3)
-        image, grid = _rendered(plan, acquisition, scene, center, int(draw.integers(1 << 31)))
-        seen = _seen_part(vessel, grid, distance)
-        if seen.stop - seen.start < _SHORTEST:
-            continue
-        calcium = [
-            (_shown(tube.points_ras, acquisition), float(tube.radius_mm[0]))
-            for plaque in plan.plaques
-            if plaque.lesion.vessel == name
-            for tube in plaque.calcium
-        ]
-        middle = _lumen_middle(plan, acquisition, vessel, seen)
-        for _ in range(_PATHS):
-            stacks.append(_stack(plan, acquisition, vessel, seen, middle, calcium, image, grid, draw))
+        if any(np.linalg.norm(center - other) < 0.5 * _HALF_MM for other in done):
+            continue  # that rendering shows this place, too
+        done.append(center)
+        clean, grid = _rendered(acquisition, scene, center)
+        seen = {name: _seen_part(vessel, grid, distance)} | {
+            other.name: _seen_part(other, grid, _nearest(other, center))
+            for other in vessels.values()
+            if other.name in calcified - {name}
+        }
+        seen = {own: part for own, part in seen.items() if part.stop - part.start >= _SHORTEST}
+        for _ in range(_PATHS if seen else 0):
+            image = clean.copy()
+            scan(image, scene, acquisition, grid, plan.attenuation_hu["aorta"], int(draw.integers(1 << 31)))
+            image = np.clip(np.round(image), -1024, 3071)
+            stacks += [_stack(plan, acquisition, vessels[own], part, image, grid, draw) for own, part in seen.items()]
     return stacks
 
 
-def _rendered(plan: HeartPlan, acquisition: Acquisition, scene, center: np.ndarray, seed: int):  # type: ignore[no-untyped-def]
-    """Return the image [k, j, i] around a place on the voxels of the scan, and its grid."""
+def _rendered(acquisition: Acquisition, scene: Scene, center: np.ndarray) -> tuple[np.ndarray, Grid]:
+    """Return the image [k, j, i] around a place on the voxels of the scan before its noise, and its grid."""
     from ..phantom.acquisition import centered_grid
     from ..phantom.patches import CELL_MM, CELLS_PER_SIGMA
-    from ..phantom.scanning import noise_free, scan
+    from ..phantom.scanning import noise_free
 
     i, j, k = (int(np.ceil(2.0 * _HALF_MM / spacing)) for spacing in acquisition.spacing_mm)
     grid = centered_grid(center.tolist(), acquisition.directions, (i, j, k), acquisition.spacing_mm)
     image = noise_free(scene, acquisition, grid, cell_mm=CELL_MM, cells_per_sigma=CELLS_PER_SIGMA).image
-    scan(image, scene, acquisition, grid, plan.attenuation_hu["aorta"], seed)
-    return np.clip(np.round(image), -1024, 3071), grid
+    return image, grid
 
 
 def _shown(points_ras: np.ndarray, acquisition: Acquisition) -> np.ndarray:
@@ -133,6 +152,10 @@ def _shown(points_ras: np.ndarray, acquisition: Acquisition) -> np.ndarray:
 
 def _at(vessel: VesselTruth, distance_mm: float) -> np.ndarray:
     return np.array([np.interp(distance_mm, vessel.distance_mm, axis) for axis in vessel.points_ras.T])
+
+
+def _nearest(vessel: VesselTruth, point: np.ndarray) -> float:
+    return float(vessel.distance_mm[np.linalg.norm(vessel.points_ras - point, axis=1).argmin()])
 
 
 def _seen_part(vessel: VesselTruth, grid: Grid, distance_mm: float) -> slice:
@@ -166,8 +189,6 @@ def _stack(
     acquisition: Acquisition,
     vessel: VesselTruth,
     seen: slice,
-    middle: np.ndarray,
-    calcium: list[tuple[np.ndarray, float]],
     image: np.ndarray,
     grid: Grid,
     draw: np.random.Generator,
@@ -176,6 +197,13 @@ def _stack(
     from scipy.ndimage import map_coordinates
     from scipy.spatial import cKDTree
 
+    calcium = [
+        (_shown(tube.points_ras, acquisition), float(tube.radius_mm[0]))
+        for plaque in plan.plaques
+        if plaque.lesion.vessel == vessel.name
+        for tube in plaque.calcium
+    ]
+    middle = _lumen_middle(plan, acquisition, vessel, seen)
     path, frames = _straying(vessel.points_ras[seen], middle, draw)
     points = section_grid(path, frames)
     to_ijk = np.linalg.inv(grid.ijk_to_ras)

@@ -95,11 +95,12 @@ class _Draft:
 
 
 def draw_lesions(
-    vessels: Sequence[VesselTruth], law: LesionLaw, generator: np.random.Generator
+    vessels: Sequence[VesselTruth], law: LesionLaw, generator: np.random.Generator, load: float | None = None
 ) -> tuple[LesionShape, ...]:
-    """Return the lesions of a tree: none in some, many in others, of every kind."""
+    """Return the lesions of a tree of every kind, in a part `load` of its segments: by default none to many."""
     draft = _Draft(vessels, law, generator)
-    load = float(generator.choice([0.0, 0.15, 0.35, 0.6], p=[0.2, 0.25, 0.35, 0.2]))
+    if load is None:
+        load = float(generator.choice([0.0, 0.15, 0.35, 0.6], p=[0.2, 0.25, 0.35, 0.2]))
     for vessel in vessels:
         for _, start, end in vessel.segments:
             if generator.random() < load:

@@ -8,6 +8,7 @@ from ..render import Field, Painted
 from ..truth import LesionShape, LesionTruth, VesselTruth, lesion_truth
 from .disease import Stent
 from .plaque import PlaqueGeometry, plaque_volumes
+from .vessels import Contents
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ class HeartPlan:
     heart_bounds_ras : (2, 3) box of the heart with its fat and the aortic root.
     plaques : the geometry of every lesion, in their order.
     stents : most often none.
+    contents, vessel_part : what the vessels were painted with, and where in `scene` they begin and end.
     """
 
     seed: int
@@ -45,6 +47,8 @@ class HeartPlan:
     heart_bounds_ras: np.ndarray
     plaques: tuple[PlaqueGeometry, ...] = ()
     stents: tuple[Stent, ...] = ()
+    contents: Contents | None = None
+    vessel_part: tuple[int, int] = (0, 0)
 
     def lesion_truths(self) -> tuple[LesionTruth, ...]:
         """Return the truth of every lesion, with the volumes of its plaque and calcium from the geometry."""

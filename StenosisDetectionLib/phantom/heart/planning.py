@@ -58,7 +58,9 @@ def plan_heart(seed: int, family: str = "training") -> HeartPlan:
     scene += root[:-1]
     ratios = {v.name: float(generator.uniform(0.85, 1.0)) for v in tree.vessels}
     contents = Contents(veins, plaques, stents, hu, shape.root_center, wall_mm, ratios)
+    behind = len(scene)
     scene += vessel_solids(tree.vessels, tree.side_branches, contents)
+    vessel_part = (behind, len(scene))
     scene.append(root[-1])
     walls = [shape.walls[name] for name in ("lv", "rv", "la", "ra")]
     bounds = grown(Joined(walls), 10.0).bounds()
@@ -66,5 +68,5 @@ def plan_heart(seed: int, family: str = "training") -> HeartPlan:
     background = lungs(hu, int(generator.integers(0, 2**31)))
     return HeartPlan(
         seed, family, tuple(scene), background, tree.vessels, tree.side_branches, lesions, tree.ostia_ras,
-        tree.dominance, tree.anomalies, hu, bounds, tuple(plaques), stents,
+        tree.dominance, tree.anomalies, hu, bounds, tuple(plaques), stents, contents, vessel_part,
     )  # fmt: skip
