@@ -13,6 +13,8 @@ import numpy as np
 
 from .anatomy import AORTA, CALCIFIED_PLAQUE
 from .centerline import drawn_vessel, extract_tree, rename_vessel, with_branch, without_branch
+from .centerline.branch_editing import corrected_vessel
+from .centerline.corrected_course import CorrectedCourse, corrected_course
 from .errors import InputError
 from .geometry import transform_points
 from .labels import label_study, relabeled
@@ -68,21 +70,26 @@ def rename_branch(study: StudyResult, name: str, new_name: str) -> StudyResult:
 def replace_branch(
     study: StudyResult, vessel_name: str, points_ras: np.ndarray, report: StageReport = no_report
 ) -> StudyResult:
-    """Return the study with the path of one vessel replaced and only that vessel measured again.
+    """Return the study with the path of one vessel replaced and only what changed of that vessel measured again.
 
     Parameters
     ----------
     vessel_name : a vessel of the study; its name, parent and branches stay.
     points_ras : (N, 3) control points in RAS mm from its start to its tip, at least two. Points up to 1 mm apart are
-        smoothed as a traced path; a spline goes through points farther apart.
+        smoothed as a traced path; a spline goes through points farther apart. Between points that lie on the path as
+        it is, the path stays.
 
     Raises
     ------
     InputError : there is no such vessel, or the points are no path of at least 2 mm.
     """
     vessel = _vessel(study, vessel_name)
-    new = drawn_vessel(study.tree, study.segmentation, vessel.name, vessel.parent, points_ras, vessel.flags)
-    return _with_paths(study, with_branch(study.tree, new), frozenset({vessel.name}), report=report)
+    course = corrected_course(vessel.points_ras, points_ras)
+    if course is None:
+        new = drawn_vessel(study.tree, study.segmentation, vessel.name, vessel.parent, points_ras, vessel.flags)
+    else:
+        new = corrected_vessel(study.segmentation, vessel, course)
+    return _with_paths(study, with_branch(study.tree, new), frozenset({vessel.name}), course=course, report=report)
 
 
 def add_branch(study: StudyResult, name: str, parent: str | None, points_ras: np.ndarray) -> StudyResult:
@@ -226,20 +233,39 @@ def _with_paths(
     tree: VesselTree,
     again: frozenset[str],
     relabel_all: bool = False,
+    course: CorrectedCourse | None = None,
     report: StageReport = no_report,
 ) -> StudyResult:
-    """Return the study with another tree, of which the vessels `again` are measured and the others carried over."""
-    from .lumen import VolumeSampler, measure_lumen
+    """Return the study with another tree, of which the vessels `again` are measured and the others carried over.
+
+    With a `course` only what it changed of the one vessel is measured.
+    """
+    from .lumen import VolumeSampler, measure_correction, measure_lumen
 
     sampler = VolumeSampler(study.volume, study.device)
     blood_hu, noise_hu = _blood_hu(study), _noise_hu(study)
     point_spread = _point_spread(study)
     profiles = {p.vessel: p for p in study.profiles}
     measuring = part_of(report, 0.0, 0.8)
-    for profile in measure_lumen(
-        study.volume, tree, blood_hu, noise_hu, point_spread, sampler, measuring, again, study.segmentation
-    ):
-        profiles[profile.vessel] = profile
+    if course is not None:
+        (name,) = again
+        profiles[name] = measure_correction(
+            study.volume,
+            tree,
+            blood_hu,
+            noise_hu,
+            point_spread,
+            sampler,
+            profiles[name],
+            course,
+            measuring,
+            study.segmentation,
+        )
+    else:
+        for profile in measure_lumen(
+            study.volume, tree, blood_hu, noise_hu, point_spread, sampler, measuring, again, study.segmentation
+        ):
+            profiles[profile.vessel] = profile
     ordered = tuple(profiles[v.name] for v in tree.vessels)
     tree = flag_abrupt_ends(tree, ordered, study.segmentation, sampler)
     references = {r.vessel: r for r in study.references}

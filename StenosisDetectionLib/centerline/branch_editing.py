@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import InputError
 from ..geometry import arc_length, shifted, spacing_of, transform_points
 from ..study import CENTERLINE_SPACING_MM, LumenSegmentation, Vessel, VesselTree
+from .corrected_course import CorrectedCourse
 from .grid import build_grid
 from .segments import dominance_of, with_segments
 from .smoothing import DRAWN_WAVE_MM, PATH_STEP_MM, path_radius, resample, smooth_path
@@ -62,6 +63,22 @@ def drawn_vessel(
         distance_mm=np.arange(len(points)) * CENTERLINE_SPACING_MM,
         radius_mm=_mask_radius(segmentation, points),
         flags=tuple(marks),
+    )
+
+
+def corrected_vessel(segmentation: LumenSegmentation, vessel: Vessel, course: CorrectedCourse) -> Vessel:
+    """Return a vessel with its corrected course; radii of the segmentation where it is new."""
+    points, before = course.points_ras, vessel.radius_mm
+    radius = np.concatenate([before[: course.first], np.empty(course.last - course.first), before[course.old_last :]])
+    radius = radius[: len(points)]
+    if course.last > course.first:
+        radius[course.first : course.last] = _mask_radius(segmentation, points[course.first : course.last])
+    return replace(
+        vessel,
+        points_ras=points,
+        distance_mm=np.arange(len(points)) * CENTERLINE_SPACING_MM,
+        radius_mm=radius,
+        flags=(*(f for f in vessel.flags if f != EDITED_FLAG), EDITED_FLAG),
     )
 
 

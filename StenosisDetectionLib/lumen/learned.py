@@ -45,6 +45,10 @@ class LearnedLumen:
     calcium: np.ndarray
     calcium_mm2: np.ndarray
 
+    def chosen(self, rows: slice) -> LearnedLumen:
+        """Return the given sections."""
+        return LearnedLumen(self.quantiles_mm[rows], self.centers[rows], self.calcium[rows], self.calcium_mm2[rows])
+
 
 def learned_lumen(
     sampler: VolumeSampler, sections: Sections, lumen_hu: np.ndarray, noise_hu: float, covariance: np.ndarray

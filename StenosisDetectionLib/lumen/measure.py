@@ -9,6 +9,7 @@ lumen (`sidesteps.py`) nothing is measured.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,6 +61,7 @@ def measure_lumen(
     report: StageReport = no_report,
     only: frozenset[str] | None = None,
     segmentation: LumenSegmentation | None = None,
+    stretch: slice = slice(None),
 ) -> tuple[LumenProfile, ...]:
     """Measure every vessel of the tree; profiles are in the order of `tree.vessels`.
 
@@ -70,6 +72,7 @@ def measure_lumen(
     sampler : of this volume; its device does the work.
     only : names of the vessels to measure, the others being neighbors only; None measures all.
     segmentation : that the tree was made from; it gives the lumen where the fit fails (`fallback.py`).
+    stretch : points of the one vessel of `only` to measure; its profile has these alone.
     """
     measured = [n for n, vessel in enumerate(tree.vessels) if only is None or vessel.name in only]
     if not measured:
@@ -80,14 +83,30 @@ def measure_lumen(
     covariance = axes @ np.diag(np.square(point_spread.sigma_mm)) @ axes.T
     noise = max(noise_hu, 5.0)
     lumen_hu = lumen_attenuation(tree, sections, sampler, aorta_hu, float(np.mean(point_spread.sigma_mm)))
-    own = np.flatnonzero(np.isin(sections.vessel_index, measured))
+    whole = np.flatnonzero(np.isin(sections.vessel_index, measured))
     report(0.05, "reading the lumen beside calcium")
-    learned = learned_lumen(sampler, sections.chosen(own), lumen_hu[own], noise, covariance)
+    # The network looks along the vessel, so it reads all of it.
+    learned = learned_lumen(sampler, sections.chosen(whole), lumen_hu[whole], noise, covariance).chosen(stretch)
+    own = whole[stretch]
     contours = fit_contours(sampler, sections, covariance, lumen_hu, noise, own, learned, part_of(report, 0.1, 0.95))
     report(0.95, "assembling the profiles")
     sigma_mm = float(np.mean(point_spread.sigma_mm))
     lumen = section_lumen(sections, own, contours, learned, segmentation, lumen_hu[own], noise, sigma_mm, sampler)
-    return _profiles(tree, sections.chosen(own), contours, lumen, lumen_hu[own], noise, point_spread)
+    parts = {number: tree.vessels[number] for number in measured}
+    if stretch != slice(None):
+        parts = {number: _part(vessel, stretch) for number, vessel in parts.items()}
+    free = {number: tree.ends_free(tree.vessels[number]) for number in measured}
+    return _profiles(parts, free, sections.chosen(own), contours, lumen, lumen_hu[own], noise, point_spread)
+
+
+def _part(vessel: Vessel, stretch: slice) -> Vessel:
+    """Return a stretch of a vessel, whose distances stay those along the whole of it."""
+    return replace(
+        vessel,
+        points_ras=vessel.points_ras[stretch],
+        distance_mm=vessel.distance_mm[stretch],
+        radius_mm=vessel.radius_mm[stretch],
+    )
 
 
 def smooth_along(values: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -121,7 +140,8 @@ def _feret(contour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _profiles(
-    tree: VesselTree,
+    vessels: dict[int, Vessel],
+    ends_free: dict[int, bool],
     sections: Sections,
     contours: Contours,
     lumen: SectionLumen,
@@ -141,13 +161,12 @@ def _profiles(
     plaque_area = np.where(wall_shows, np.maximum(annulus, 0.0), np.nan)
 
     result = []
-    for number in np.unique(sections.vessel_index):
-        vessel = tree.vessels[number]
+    for number, vessel in vessels.items():
         own = sections.vessel_index == number
         gone = lumen.lost[own] | sidesteps(vessel.points_ras, np.where(inside[own], diameter[own], np.nan))
         quality = _quality(
             vessel,
-            tree.ends_free(vessel),
+            ends_free[number],
             inside[own],
             lumen.calcified[own],
             lumen.cut[own],
