@@ -266,7 +266,10 @@ def test_a_failed_installation_of_torch_is_told_in_one_line(widget, monkeypatch,
     """The PyTorch extension raises when pip fails, and gives None when the user declined."""
     import slicer
 
+    shown = []
+
     def install(_logic, **_options):
+        shown.append(widget.ui.environmentLabel.text)
         if made is not None:
             raise made
 
@@ -283,6 +286,8 @@ def test_a_failed_installation_of_torch_is_told_in_one_line(widget, monkeypatch,
     widget.ui.installTorchButton.click()
     assert widget.ui.statusLabel.text.startswith(line)
     assert not widget.ui.detailsButton.visible
+    (told,) = shown
+    assert told.startswith("Installing PyTorch") and not widget.ui.environmentLabel.text.startswith("Installing")
 
 
 def test_closing_the_scene_frees_the_volume(reviewed):

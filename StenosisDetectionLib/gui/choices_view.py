@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..i18n import tr as _
 from ..options import AnalysisOptions
 from .dependencies import install_packages, install_torch, missing_packages
 from .devices import device_choices
@@ -153,6 +154,13 @@ class ChoicesView:
             self._describe_model()
 
     def _on_install_torch(self, _checked: bool = False) -> None:
+        import slicer
+
+        # The PyTorch extension shows no progress of its own, and Slicer cannot be used meanwhile.
+        self._ui.environmentLabel.text = _(
+            "Installing PyTorch: a download of up to some gigabytes, which takes minutes; Slicer waits for it."
+        )
+        slicer.app.processEvents()
         self._install(install_torch)
 
     def _on_install_packages(self, _checked: bool = False) -> None:
