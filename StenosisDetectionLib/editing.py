@@ -46,6 +46,9 @@ TYPICAL_BLOOD_HU, TYPICAL_NOISE_HU = 400.0, 30.0
 SAME_MM = 0.01
 """Paths and radii that differ by less are the same."""
 
+SAME_PLACE_MM, SAME_PERCENT = 0.5, 1.0
+"""A lesion whose throat and diameter stenosis moved by less, after its vessel was measured again, is the same."""
+
 _ERASED_MM = 2.0  # farther from a lumen that was drawn, nothing of it is left
 
 
@@ -299,7 +302,7 @@ def _merged_lesions(
     again: frozenset[str],
     sampler: VolumeSampler,
 ) -> tuple[Lesion, ...]:
-    """Return the lesions in the order of the tree: old ones with their ids, new ones with ids not used before."""
+    """Return the lesions in the order of the tree: those that stayed with their ids, the others with unused ones."""
     found = find_lesions(tree, profiles, references, smallest_graded_mm(study))
     found = believed_features(with_napkin_rings(found, tree, profiles, sampler), study.volume.acquisition)
     taken = [int(lesion.id[1:]) for lesion in study.lesions if lesion.id[1:].isdigit()]
@@ -310,11 +313,24 @@ def _merged_lesions(
             kept = [lesion for lesion in study.lesions if lesion.vessel == vessel.name]
             merged += [replace(lesion, segment=segment_at(vessel, lesion.throat_mm)) for lesion in kept]
             continue
-        for lesion in found:
-            if lesion.vessel == vessel.name:
+        own = [lesion for lesion in found if lesion.vessel == vessel.name]
+        before = [lesion for lesion in study.lesions if lesion.vessel == vessel.name]
+        for lesion in own:
+            same = next((old for old in before if _same_lesion(old, lesion)), None)
+            if same is None:
                 number += 1
                 merged.append(replace(lesion, id=f"L{number}"))
+            else:
+                before.remove(same)
+                merged.append(replace(lesion, id=same.id))
     return tuple(merged)
+
+
+def _same_lesion(first: Lesion, second: Lesion) -> bool:
+    """Whether two findings on a vessel are one and the same, which keeps its id and what a reader said of it."""
+    apart = np.linalg.norm(np.subtract(first.position_ras, second.position_ras))
+    change = abs(first.diameter_stenosis_percent - second.diameter_stenosis_percent)
+    return bool(apart < SAME_PLACE_MM and change < SAME_PERCENT)
 
 
 def _assessed(

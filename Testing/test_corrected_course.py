@@ -108,7 +108,7 @@ def test_only_what_changed_is_measured_again(study, monkeypatch):
     monkeypatch.setattr(measure, "fit_contours", fit_contours)
     vessel, profile = study.tree.vessel("RCA"), profile_of(study, "RCA")
     control = controls(vessel.points_ras, 18)
-    edited = replace_branch(study, "RCA", moved(control, 6))
+    edited = replace_branch(study, "RCA", moved(control, 12))
     new, after = edited.tree.vessel("RCA"), profile_of(edited, "RCA")
     (count,) = fitted
     assert count < 0.6 * len(vessel.points_ras)
@@ -128,6 +128,15 @@ def test_only_what_changed_is_measured_again(study, monkeypatch):
     np.testing.assert_allclose(after.diameter_mm[known], whole.diameter_mm[known], atol=0.02)
     # The directions of the contours behind turned with the path before them.
     np.testing.assert_allclose(after.contour_radius_mm[known], whole.contour_radius_mm[known], atol=0.06)
+    far = [
+        lesion
+        for lesion in study.lesions
+        if lesion.vessel == "RCA" and not changed[0] - 40 < 4 * lesion.throat_mm < changed[-1] + 40
+    ]
+    assert far
+    for lesion in far:
+        (same,) = [one for one in edited.lesions if one.id == lesion.id]
+        assert same.diameter_stenosis_percent == pytest.approx(lesion.diameter_stenosis_percent, abs=1.0)
     before = slice(0, changed[0] - 20)
     np.testing.assert_array_equal(after.diameter_mm[before], profile.diameter_mm[before])
 
