@@ -4,8 +4,8 @@
 
 Printed for the result in the file: clicks from a loaded volume to the first lesion; processor and wall time of a click
 on a lesion (all views, plot, straightened vessel; without rendering, which the stand-in does not do), of a step along
-the vessel, of a dragged marker and of keeping it; how long the window is blocked when a result arrives; the
-memory before, with and after the result. Nothing here is a test.
+the vessel, of a dragged marker, of keeping it and of a moved point of a course; how long the window is blocked when a
+result arrives; the memory before, with and after the result. Nothing here is a test.
 """
 
 import ctypes
@@ -65,6 +65,18 @@ def _open_panel(module, table):
     widget.setup()
     target.show()
     return widget
+
+
+def _moved_course(vessel):
+    """Return the control points of a vessel as the panel shows them, one in the middle moved by 1 mm."""
+    import slicer
+
+    from StenosisDetectionLib.scene.marker_nodes import COURSE, marker_positions, remove_markers, show_course
+
+    points = marker_positions(show_course(slicer.mrmlScene, vessel.points_ras, vessel.distance_mm, vessel.name, None))
+    remove_markers(slicer.mrmlScene, COURSE)
+    points[len(points) // 2] += (0.6, 0.6, 0.5)
+    return points
 
 
 def _wait_for_background(panel):
@@ -155,6 +167,12 @@ def main(path):
             ui.distalSpinBox.value = places[2] + 0.25 * (number + 1)
 
         show("moved marker kept: measured, tables, views, record", _measured(keep, 5))
+        longest = max(study.tree.vessels, key=lambda vessel: vessel.length_mm)
+        course = _moved_course(longest)
+        show(
+            f"a point of a course of {longest.length_mm:.0f} mm moved, measured again",
+            _measured(lambda _: session.course_work(longest.name, course)(lambda _progress: None), 5),
+        )
         blocks = " ".join(f"{block:.0f}" for block in _longest_blocks(panel))
         print(f"a new result arrives: longest rounds of the event loop {blocks} ms processor")
         del study, lesion
