@@ -1,6 +1,6 @@
 """Corrections by hand: rename, draw, remove and segment again, each without touching the rest."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,9 @@ from studies import small_study
 from StenosisDetectionLib import AnalysisOptions, analyze
 from StenosisDetectionLib.centerline import rename_vessel
 from StenosisDetectionLib.editing import (
+    _blood_hu,
+    _noise_hu,
+    _point_spread,
     add_branch,
     corrected_segmentation,
     remove_branch,
@@ -19,8 +22,9 @@ from StenosisDetectionLib.editing import (
 )
 from StenosisDetectionLib.errors import InputError
 from StenosisDetectionLib.geometry import shifted
+from StenosisDetectionLib.lumen import VolumeSampler, measure
 from StenosisDetectionLib.phantom import toy_study
-from StenosisDetectionLib.study import LabelMap, StudyResult, Vessel, VesselTree
+from StenosisDetectionLib.study import LabelMap, LumenProfile, StudyResult, Vessel, VesselTree
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +143,70 @@ def test_a_redrawn_branch_is_measured_again_and_nothing_else(toy, study):
     assert abs(np.median(profile.diameter_mm[good] - truth.diameter_mm[nearest][good])) < 0.12
     assert edited.labels.names == study.labels.names
     assert (edited.labels.labels != study.labels.labels).mean() < 0.001
+
+
+def test_only_what_changed_is_measured_again(study, monkeypatch):
+    fitted = []
+
+    def fit_contours(*arguments):
+        fitted.append(len(arguments[5]))
+        return measured(*arguments)
+
+    measured = measure.fit_contours
+    monkeypatch.setattr(measure, "fit_contours", fit_contours)
+    vessel, profile = study.tree.vessel("RCA"), profile_of(study, "RCA")
+    control = vessel.points_ras[np.round(np.linspace(0, len(vessel.points_ras) - 1, 18)).astype(int)].copy()
+    control[12] += np.array([0.8, 0.3, -0.5])
+    edited = replace_branch(study, "RCA", control)
+    new, after = edited.tree.vessel("RCA"), profile_of(edited, "RCA")
+    (count,) = fitted
+    assert count < 0.6 * len(vessel.points_ras)
+    assert "edited" in new.flags and new.parent == vessel.parent
+    whole = measure_whole(edited, "RCA")
+    away = cKDTree(vessel.points_ras).query(new.points_ras)[0]
+    changed = np.flatnonzero(away > 1e-9)
+    assert 20 < len(changed) < 100 and away.max() > 0.3
+    for field in fields(LumenProfile):
+        if field.name in ("vessel", "psf_error_mm", "quality"):
+            continue
+        value, expected = getattr(after, field.name), getattr(whole, field.name)
+        assert value.shape == expected.shape, field.name
+    np.testing.assert_allclose(after.frames, whole.frames, atol=1e-9)
+    known = np.isfinite(after.diameter_mm) & np.isfinite(whole.diameter_mm)
+    assert known.sum() > 0.9 * len(known)
+    np.testing.assert_allclose(after.diameter_mm[known], whole.diameter_mm[known], atol=0.02)
+    # The directions of the contours behind turned with the path before them.
+    np.testing.assert_allclose(after.contour_radius_mm[known], whole.contour_radius_mm[known], atol=0.06)
+    far = [
+        lesion
+        for lesion in study.lesions
+        if lesion.vessel == "RCA" and not changed[0] - 40 < 4 * lesion.throat_mm < changed[-1] + 40
+    ]
+    assert far
+    for lesion in far:
+        (same,) = [one for one in edited.lesions if one.id == lesion.id]
+        assert same.diameter_stenosis_percent == pytest.approx(lesion.diameter_stenosis_percent, abs=1.0)
+    before = slice(0, changed[0] - 20)
+    np.testing.assert_array_equal(after.diameter_mm[before], profile.diameter_mm[before])
+
+
+def profile_of(study: StudyResult, name: str) -> LumenProfile:
+    return next(p for p in study.profiles if p.vessel == name)
+
+
+def measure_whole(study: StudyResult, name: str) -> LumenProfile:
+    """Return the profile of a vessel as `measure_lumen` gives it for the whole of it."""
+    (profile,) = measure.measure_lumen(
+        study.volume,
+        study.tree,
+        _blood_hu(study),
+        _noise_hu(study),
+        _point_spread(study),
+        VolumeSampler(study.volume, "cpu"),
+        only=frozenset({name}),
+        segmentation=study.segmentation,
+    )
+    return profile
 
 
 def test_a_removed_branch_can_be_drawn_again(study):
