@@ -172,6 +172,24 @@ def test_outside_of_the_volume_nothing_is_measured() -> None:
     assert np.isnan(profile.diameter_mm).all()
 
 
+@pytest.mark.parametrize(("border_mm", "seen"), [(3.4, True), (1.8, True), (1.0, False)])
+def test_a_vessel_beside_the_border_of_the_image_is_measured_where_its_lumen_is_seen(border_mm, seen) -> None:
+    """The image ends beside a lumen of 1.5 mm radius, parallel to the path."""
+    axis = np.array([0.35, 0.45, 0.82]) / np.linalg.norm([0.35, 0.45, 0.82])
+    side, _ = np.linalg.qr(np.stack([axis, np.eye(3)[0], np.eye(3)[1]], axis=1))
+    directions = np.stack([side[:, 1], side[:, 2], axis], axis=1)
+    directions[:, 0] *= np.sign(np.linalg.det(directions))
+    volume, tree, true = straight_vessel(lambda s: np.full(len(s), 3.0), directions)
+    last = round(31.5 + border_mm / SPACING[0])
+    profile = measure(CTVolume(volume.voxels[:, :, : last + 1].copy(), volume.ijk_to_ras), tree)
+    inner = slice(16, -16)
+    if seen:
+        assert set(profile.quality[inner]) == {"ok"}
+        assert abs((profile.diameter_mm - true)[inner].mean()) < 0.1
+    else:
+        assert set(profile.quality[inner]) == {"outside"}
+
+
 def test_two_runs_give_the_same_bytes_and_no_vessel_gives_nothing() -> None:
     volume, tree, _ = straight_vessel(lambda s: np.full(len(s), 2.5), rotation(6))
     assert measure(volume, tree).diameter_mm.tobytes() == measure(volume, tree).diameter_mm.tobytes()

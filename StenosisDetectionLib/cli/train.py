@@ -33,7 +33,7 @@ Examples:
   stenosis-detection train --output training --data ASOCA/Normal --data ASOCA/Diseased --studies 0 --iterations 20000
   stenosis-detection train --output training --minutes 60
   stenosis-detection train --output training --resume
-  stenosis-detection train --output training --network sections --studies 300 --minutes 60
+  stenosis-detection train --output training --network sections --studies 60 --minutes 60
 
 Writes DIR/<network>.safetensors (weights, configuration inside), configuration.json, curves.csv and
 checkpoint.safetensors; DIR/studies holds the prepared studies and can be deleted afterwards. The path of the

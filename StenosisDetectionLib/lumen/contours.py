@@ -3,7 +3,7 @@
 In: sections, sampler, point spread, attenuation of lumen and noise. Out: `Contours` with one entry per section. Two
 explanations of a section compete where its shape or its brightness is suspicious: a lumen alone, centered on what is
 bright, and a narrower lumen on the path with calcium beside it, which the point spread may dim to the attenuation of a
-lumen. They compete, too, wherever the vessel is narrow. Chi-squared of both, averaged over a stretch of the vessel,
+lumen: the network sees it then. Chi-squared of both, averaged over a stretch of the vessel,
 decides, in units of the misfit that the sections of the vessel have anyway: where it moved or the noise is unlike what
 the weights assume, a lumen alone fits badly everywhere, and more parameters always fit better.
 """
@@ -17,9 +17,9 @@ import numpy as np
 
 from ..progress import no_report
 from .attenuation import calcium_threshold_hu
-from .calcium import SIDES, Calcium, guess_side
+from .calcium import Calcium, guess_side
 from .evidence import evidence_for_calcium, healthy_radius, narrow_sections, usual_misfit
-from .fit import WALL_HU, SectionData, SectionFit, chosen_sections, fit_sections
+from .fit import WALL_HU, SectionData, SectionFit, fit_sections
 from .learned import BELIEVED
 from .neighbors import neighbor_samples, other_vessels
 from .rays import (
@@ -34,8 +34,6 @@ from .rays import (
 from .sections import Sections
 
 if TYPE_CHECKING:
-    import torch
-
     from ..progress import StageReport
     from .learned import LearnedLumen
     from .sampling import VolumeSampler
@@ -44,9 +42,11 @@ _SECTIONS_A_BATCH = 512
 
 _CALCIFIED_A_BATCH = 96
 """Fits with arcs of calcium take ten times as long: fewer at a time, so that cancelled work ends within two seconds."""
+EDGE_MM, OUTSIDE_SHARE = 0.5, 0.25
+"""The image must reach this far beyond the lumen of a section, on all but this share of its rays."""
+
 _SHIFTED, _ELONGATED = 0.25, 0.12
 _SMALL_LUMEN_MM, _DIMMED_LUMEN = 0.3, 0.75
-_TRIAL_ITERATIONS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +107,7 @@ class _Fitter:
         level = torch.tensor(self.lumen_hu[index], dtype=torch.float32, device=device)
         threshold = calcium_threshold_hu(self.lumen_hu[index], self.noise_hu)
         cut = neighbor_samples(centers, frames, radius, extent, vessel, self.neighbors)
+        cut = np.minimum(cut, rays.border)  # a ray ends where the image does
         view = view_rays(
             rays,
             level,
@@ -122,7 +123,7 @@ class _Fitter:
         return _Seen(rays, view, data)
 
     def with_calcium(self, index: np.ndarray, centers: np.ndarray, radius: np.ndarray) -> tuple[_Seen, SectionFit]:
-        """Fit sections with calcium, from a start where it shines, or else on the side where it explains most."""
+        """Fit sections with calcium, from a start where it shines, or else on the side of the path."""
         import torch
 
         seen = self.see(index, centers, radius)
@@ -132,32 +133,21 @@ class _Fitter:
         data = replace(seen.data, healthy_radius=healthy)
         likely = torch.minimum(data.radius, healthy)
         start = torch.where(shines, likely, (_DIMMED_LUMEN * likely).clamp(min=_SMALL_LUMEN_MM))
-        hidden = guess_side(start, torch.from_numpy(self._sides(data, start, ~shines)).to(start))
+        hidden = guess_side(start, torch.from_numpy(self._away(index, centers)).to(start))
         calcium = Calcium(
             torch.where(shines[:, None, None], shining.parameters, hidden.parameters),
             torch.where(shines[:, None], shining.present, hidden.present),
         )
         return seen, fit_sections(replace(data, radius=start, calcium=calcium))
 
-    def _sides(self, data: SectionData, start: torch.Tensor, wanted: torch.Tensor) -> np.ndarray:
-        """Return the side (S,) of the lumen on which calcium explains the wanted sections best, by short fits."""
-        import torch
-
-        best = np.zeros(len(start))
-        rows = torch.nonzero(wanted)[:, 0]
-        if len(rows) == 0:
-            return best
-        part = _thinned(replace(chosen_sections(data, rows), radius=start[rows]))
-        costs = []
-        for side in range(SIDES + 1):
-            guess = guess_side(part.radius, torch.full_like(part.radius, float(side)))
-            costs.append(fit_sections(replace(part, calcium=guess), _TRIAL_ITERATIONS).cost)
-        best[rows.cpu().numpy()] = torch.stack(costs).argmin(dim=0).cpu().numpy()
-        return best
+    def _away(self, index: np.ndarray, centers: np.ndarray) -> np.ndarray:
+        """Return the angle (S,) from centers toward the path, which strays from a lumen into the calcium beside it."""
+        way, frames = self.sections.centers[index] - centers, self.sections.frames[index]
+        return np.arctan2((way * frames[:, 2]).sum(axis=1), (way * frames[:, 1]).sum(axis=1))
 
 
 def _thinned(data: SectionData) -> SectionData:
-    """Return every second ray and sample with the information of all: enough to tell one side from another."""
+    """Return every second ray and sample with the information of all: enough to find the middle of a lumen."""
     return replace(
         data,
         values=data.values[:, ::2, ::2],
@@ -199,7 +189,8 @@ def fit_contours(
     vessel = sections.vessel_index[chosen]
     narrow = narrow_sections(contours, vessel)
     odd = np.concatenate([part for _, part in plain])
-    rows = np.flatnonzero(odd | narrow | seen)
+    # Where neither anything shines nor the network sees calcium there is none to be told from the lumen.
+    rows = np.flatnonzero(seen | contours.shines)
     if len(rows) == 0:
         return contours
     fitter.healthy_radius[chosen] = healthy_radius(contours, vessel, chosen, ~odd & ~narrow & ~seen)
@@ -243,6 +234,14 @@ def _joined(parts: list[Contours]) -> Contours:
     return Contours(fit=fit, **others)
 
 
+def _inside(seen: _Seen) -> np.ndarray:
+    """Return which sections (S,) lie in the volume: with their lumen and what shows its edge on nearly all rays."""
+    distance = seen.rays.distance.cpu().numpy()
+    step = distance[:, 1] - distance[:, 0]
+    lumen = seen.data.radius.cpu().numpy()
+    return (seen.rays.border * step[:, None] < lumen[:, None] + EDGE_MM).mean(axis=1) <= OUTSIDE_SHARE
+
+
 def _contours_of(centers: np.ndarray, fit: SectionFit, seen: _Seen) -> Contours:
     return Contours(
         centers=centers,
@@ -250,7 +249,7 @@ def _contours_of(centers: np.ndarray, fit: SectionFit, seen: _Seen) -> Contours:
         calcified=seen.view.calcified.cpu().numpy(),
         neighbor=seen.view.neighbor.cpu().numpy().astype(np.float64),
         ring=seen.view.ring.cpu().numpy().astype(np.float64),
-        inside=seen.rays.inside.cpu().numpy(),
+        inside=_inside(seen),
         core_hu=seen.rays.values[:, :, :2].mean((1, 2)).cpu().numpy().astype(np.float64),
         shines=seen.view.calcium.present.any(dim=1).cpu().numpy(),
         doubt_mm=np.zeros(len(centers)),
@@ -265,7 +264,7 @@ def _fit_plain(fitter: _Fitter, index: np.ndarray) -> tuple[Contours, np.ndarray
     shift = _toward_lumen(fitter.sampler, path, frames, radius, bright_hu)
     centers = path + shift
     seen = fitter.see(index, centers, radius)
-    first = fit_sections(seen.data)
+    first = fit_sections(_thinned(seen.data))
     odd = _odd(first, seen.view, (shift**2).sum(axis=1) > 0)
     centers = centers + _recentering(first, frames)
     wider = np.maximum(radius, first.radius_coefficients[:, 0].cpu().numpy())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BELIEVED = 0.5
 """The network counts where the fit found calcium, and where it gives calcium at least this probability."""
 
-SHA256 = "db0a4c999adbe98a16b3808f982372dfbef6b731dd1b2913a17b5e66792653d7"
+SHA256 = "e7231e62307a120cf939e8dbbf5ca5c24b9a6905dde78b767fcaa4cb4c31f4c2"
 """Of the shipped weights."""
 
 _STRIDE = round(STEP_MM / CENTERLINE_SPACING_MM)

@@ -40,13 +40,14 @@ the noise."""
 class Rays:
     """Sampled rays: tensors on the sampler's device.
 
-    `values` (S, A, P) HU; `distance` (S, P) mm; `sigma` (S, A) mm; `inside` (S,) whether all samples lie in the volume.
+    `values` (S, A, P) HU; `distance` (S, P) mm; `sigma` (S, A) mm; `border` (S, A) number of the first
+    sample outside of the volume, `SAMPLES` where there is none.
     """
 
     values: torch.Tensor
     distance: torch.Tensor
     sigma: torch.Tensor
-    inside: torch.Tensor
+    border: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def sample_rays(
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, dtype=torch.float32, device=sampler.device)
 
-    return Rays(values, tensor(distance), tensor(sigma), inside.flatten(1).all(dim=1))
+    border = first_below(~inside).cpu().numpy()
+    return Rays(values, tensor(distance), tensor(sigma), border)
 
 
 def first_below(below: torch.Tensor) -> torch.Tensor:

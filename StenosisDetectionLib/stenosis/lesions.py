@@ -41,8 +41,8 @@ OSTIAL_MM = 2.0
 """Length that a narrowing which begins where its vessel leaves the aorta must have: the path may begin that far beside
 the orifice, in the wall of the aorta."""
 
-UNSEEN_MM = 1.0
-"""A narrowing this near to where the vessel leaves the image is none: of the vessel there only a part is seen."""
+UNSEEN_MM = 2.0
+"""A narrowing with its throat this near to where the vessel leaves the image is none: the vessel is not seen whole."""
 
 SHOULDER_PERCENT = 10.0
 """A lesion ends where the diameter stenosis falls below this."""
@@ -131,8 +131,7 @@ def _candidates(
         while last < len(stenosis) - 1 and shoulder[last + 1]:
             last += 1
         candidate = Stretch(first, throat, last)
-        unseen = (outside >= first - points_of(UNSEEN_MM)) & (outside <= last + points_of(UNSEEN_MM))
-        if last >= thin_end or unseen.any():
+        if last >= thin_end or (np.abs(outside - throat) <= points_of(UNSEEN_MM)).any():
             continue
         if found and first - found[-1].last < points_of(MERGE_MM):
             found[-1:] = _merge_or_split(found[-1], candidate, stenosis)

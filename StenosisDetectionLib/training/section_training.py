@@ -52,8 +52,8 @@ _MOST_SHIFT = 1  # pixels
 class SectionTraining:
     """How long to train and with what: `studies` hearts, up to `iterations` batches or `minutes`, from a `seed`."""
 
-    studies: int = 300
-    iterations: int = 3000
+    studies: int = 60
+    iterations: int = 5000
     minutes: float | None = None
     seed: int = 0
 
