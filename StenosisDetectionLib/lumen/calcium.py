@@ -24,6 +24,9 @@ MOST_ARCS = 2
 PRIOR_SD = (0.5, 0.5, 0.35, 0.45, 350.0)
 """Standard deviations of the priors around the first guess, in the units of the parameters."""
 
+SIDES = 8
+"""Directions in which hidden calcium is looked for: from a start farther off the fit ends beside it."""
+
 TYPICAL_EXCESS_HU = 750.0
 """Calcium above the wall: calcified plaque has 500 to 1500 HU."""
 
@@ -35,6 +38,7 @@ LEAST_EXCESS_HU, BRIGHTER = 350.0, 1.15
 
 _LOWEST = (0.2, 0.1, -1e3, 0.1, 0.0)
 _HIGHEST = (8.0, 3.0, 1e3, 2.6, 2500.0)
+_RING_HALF_ANGLE = 2.2
 _RADIAL, _ANGULAR = 3, 11
 
 
@@ -182,16 +186,22 @@ def guess_arcs(calcium: torch.Tensor, distance: torch.Tensor) -> Calcium:
     return Calcium(clamped(parameters), present)
 
 
-def guess_side(radius: torch.Tensor, angle: torch.Tensor) -> Calcium:
-    """Return one arc that touches a lumen of that radius (S,) in mm at an angle (S,): calcium that does not shine."""
+def guess_side(radius: torch.Tensor, side: torch.Tensor) -> Calcium:
+    """Return one arc that touches a lumen on one of its sides, for sections whose shape speaks for hidden calcium.
+
+    Parameters
+    ----------
+    radius : (S,) of the lumen in mm.
+    side : (S,) which of the `SIDES`; `SIDES` itself stands for nearly all around.
+    """
     import torch
 
     parameters = radius.new_zeros(len(radius), MOST_ARCS, PARAMETERS)
     parameters[..., 0], parameters[..., 1], parameters[..., 3] = 1.5, 0.6, 0.4
     parameters[:, 0, 0] = radius
     parameters[:, 0, 1] = 0.8
-    parameters[:, 0, 2] = angle
-    parameters[:, 0, 3] = 0.5
+    parameters[:, 0, 2] = side * (2.0 * math.pi / SIDES)
+    parameters[:, 0, 3] = torch.where(side < SIDES, 0.5, _RING_HALF_ANGLE)
     parameters[:, 0, 4] = TYPICAL_EXCESS_HU
     present = torch.zeros(len(radius), MOST_ARCS, dtype=torch.bool, device=radius.device)
     present[:, 0] = True

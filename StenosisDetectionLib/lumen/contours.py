@@ -3,9 +3,10 @@
 In: sections, sampler, point spread, attenuation of lumen and noise. Out: `Contours` with one entry per section. Two
 explanations of a section compete where its shape or its brightness is suspicious: a lumen alone, centered on what is
 bright, and a narrower lumen on the path with calcium beside it, which the point spread may dim to the attenuation of a
-lumen: the network sees it then. Chi-squared of both, averaged over a stretch of the vessel,
-decides, in units of the misfit that the sections of the vessel have anyway: where it moved or the noise is unlike what
-the weights assume, a lumen alone fits badly everywhere, and more parameters always fit better.
+lumen. They compete, too, wherever the vessel is narrow, unless the section network rules calcium out. Chi-squared of
+both and that network, averaged over a stretch of the vessel, decide, chi-squared in units of the misfit that the
+sections of the vessel have anyway: where it moved or the noise is unlike what the weights assume, a lumen alone fits
+badly everywhere, and more parameters always fit better.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import numpy as np
 
 from ..progress import no_report
 from .attenuation import calcium_threshold_hu
-from .calcium import Calcium, guess_side
+from .calcium import SIDES, Calcium, guess_side
 from .evidence import evidence_for_calcium, healthy_radius, narrow_sections, usual_misfit
-from .fit import WALL_HU, SectionData, SectionFit, fit_sections
+from .fit import WALL_HU, SectionData, SectionFit, chosen_sections, fit_sections
 from .learned import BELIEVED
 from .neighbors import neighbor_samples, other_vessels
 from .rays import (
@@ -34,6 +35,8 @@ from .rays import (
 from .sections import Sections
 
 if TYPE_CHECKING:
+    import torch
+
     from ..progress import StageReport
     from .learned import LearnedLumen
     from .sampling import VolumeSampler
@@ -45,8 +48,12 @@ _CALCIFIED_A_BATCH = 96
 EDGE_MM, OUTSIDE_SHARE = 0.5, 0.25
 """The image must reach this far beyond the lumen of a section, on all but this share of its rays."""
 
+POSSIBLE = 0.05
+"""Where nothing shines and the network gives calcium at most this probability, none is looked for."""
+
 _SHIFTED, _ELONGATED = 0.25, 0.12
 _SMALL_LUMEN_MM, _DIMMED_LUMEN = 0.3, 0.75
+_TRIAL_ITERATIONS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +130,7 @@ class _Fitter:
         return _Seen(rays, view, data)
 
     def with_calcium(self, index: np.ndarray, centers: np.ndarray, radius: np.ndarray) -> tuple[_Seen, SectionFit]:
-        """Fit sections with calcium, from a start where it shines, or else on the side of the path."""
+        """Fit sections with calcium, from a start where it shines, or else on the side where it explains most."""
         import torch
 
         seen = self.see(index, centers, radius)
@@ -133,21 +140,32 @@ class _Fitter:
         data = replace(seen.data, healthy_radius=healthy)
         likely = torch.minimum(data.radius, healthy)
         start = torch.where(shines, likely, (_DIMMED_LUMEN * likely).clamp(min=_SMALL_LUMEN_MM))
-        hidden = guess_side(start, torch.from_numpy(self._away(index, centers)).to(start))
+        hidden = guess_side(start, torch.from_numpy(self._sides(data, start, ~shines)).to(start))
         calcium = Calcium(
             torch.where(shines[:, None, None], shining.parameters, hidden.parameters),
             torch.where(shines[:, None], shining.present, hidden.present),
         )
         return seen, fit_sections(replace(data, radius=start, calcium=calcium))
 
-    def _away(self, index: np.ndarray, centers: np.ndarray) -> np.ndarray:
-        """Return the angle (S,) from centers toward the path, which strays from a lumen into the calcium beside it."""
-        way, frames = self.sections.centers[index] - centers, self.sections.frames[index]
-        return np.arctan2((way * frames[:, 2]).sum(axis=1), (way * frames[:, 1]).sum(axis=1))
+    def _sides(self, data: SectionData, start: torch.Tensor, wanted: torch.Tensor) -> np.ndarray:
+        """Return the side (S,) of the lumen on which calcium explains the wanted sections best, by short fits."""
+        import torch
+
+        best = np.zeros(len(start))
+        rows = torch.nonzero(wanted)[:, 0]
+        if len(rows) == 0:
+            return best
+        part = _thinned(replace(chosen_sections(data, rows), radius=start[rows]))
+        costs = []
+        for side in range(SIDES + 1):
+            guess = guess_side(part.radius, torch.full_like(part.radius, float(side)))
+            costs.append(fit_sections(replace(part, calcium=guess), _TRIAL_ITERATIONS).cost)
+        best[rows.cpu().numpy()] = torch.stack(costs).argmin(dim=0).cpu().numpy()
+        return best
 
 
 def _thinned(data: SectionData) -> SectionData:
-    """Return every second ray and sample with the information of all: enough to find the middle of a lumen."""
+    """Return every second ray and sample with the information of all: enough to tell sides, and to find the middle."""
     return replace(
         data,
         values=data.values[:, ::2, ::2],
@@ -189,8 +207,8 @@ def fit_contours(
     vessel = sections.vessel_index[chosen]
     narrow = narrow_sections(contours, vessel)
     odd = np.concatenate([part for _, part in plain])
-    # Where neither anything shines nor the network sees calcium there is none to be told from the lumen.
-    rows = np.flatnonzero(seen | contours.shines)
+    possible = learned.calcium > POSSIBLE
+    rows = np.flatnonzero(((odd | narrow) & possible) | seen | contours.shines)
     if len(rows) == 0:
         return contours
     fitter.healthy_radius[chosen] = healthy_radius(contours, vessel, chosen, ~odd & ~narrow & ~seen)
@@ -212,6 +230,7 @@ def fit_contours(
         fitter.healthy_radius[chosen[rows]],
         narrow[rows],
         float(np.mean(np.diag(covariance))),
+        learned.calcium[rows],
     )
     better = _better(contours, other, rows, evidence)
     # A section centered on calcium has calcium on all rays: from the lumen it is an arc.

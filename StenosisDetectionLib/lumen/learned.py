@@ -1,4 +1,4 @@
-"""The lumen beside calcium as the section network reads it.
+"""The lumen, and calcium beside it, as the section network reads them.
 
 In: sampler, sections, attenuation of the lumen, noise and point spread. Out: `LearnedLumen`, one entry per section:
 diameter with its 90 % interval in mm, center, and the calcium beside it.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .sections import Sections
 
 BELIEVED = 0.5
-"""The network counts where the fit found calcium, and where it gives calcium at least this probability."""
+"""The network sees calcium where it gives it at least this probability."""
 
 SHA256 = "e7231e62307a120cf939e8dbbf5ca5c24b9a6905dde78b767fcaa4cb4c31f4c2"
 """Of the shipped weights."""
