@@ -71,33 +71,39 @@ def lumen_mask(
 
 def connected(core: np.ndarray, filled: np.ndarray, intensity: np.ndarray, spacing: float) -> np.ndarray:
     """Return `filled` with its parts joined through `core` wherever the core joins them; specks are dropped."""
-    from scipy import ndimage
     from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import dijkstra
+    from scipy.sparse.csgraph import connected_components, dijkstra
 
-    full = np.ones((3, 3, 3))
-    parts, count = ndimage.label(filled, structure=full)
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    result = filled & (sizes >= _SMALLEST_PART)[parts]
-    whole, trees = ndimage.label(core | result, structure=full)
-    voxels = np.argwhere(core | result)
-    if not len(voxels) or count < 2:
-        return result
-    at = tuple(voxels.T)
-    part, tree, inside = parts[at] * result[at], whole[at], result[at]
-    largest = [
-        int(np.argmax(np.bincount(part[(tree == t) & inside], minlength=count + 1))) for t in range(1, trees + 1)
-    ]
-    sources = np.flatnonzero(np.isin(part, largest) & inside)
-    if not len(sources):
-        return result
+    # On the voxels of the trees alone, which are few, instead of the whole image.
+    voxels = np.argwhere(core | filled)
+    inside = filled[tuple(voxels.T)]
     first, second, length = voxel_graph(voxels, core.shape, spacing)
-    dark = np.where(inside, 0.01, np.maximum(1.3 - intensity[at], 0.1))
+
+    def labeled(chosen: np.ndarray) -> np.ndarray:
+        """Return the number of the connected part of each voxel (N,) among the chosen ones; others are alone."""
+        both = chosen[first] & chosen[second]
+        pairs = coo_matrix((np.ones(both.sum()), (first[both], second[both])), shape=(len(voxels),) * 2)
+        return np.asarray(connected_components(pairs, directed=False)[1])
+
+    part = labeled(inside)
+    inside &= np.bincount(part)[part] >= _SMALLEST_PART if len(part) else False
+    result = np.zeros(core.shape, dtype=bool)
+    result[tuple(voxels[inside].T)] = True
+    used = core[tuple(voxels.T)] | inside
+    tree = labeled(used)
+    own = {int(t): part[(tree == t) & inside] for t in np.unique(tree[inside])}
+    largest = [int(np.argmax(np.bincount(parts))) for parts in own.values()]
+    sources = np.flatnonzero(np.isin(part, largest) & inside)
+    others = np.setdiff1d(np.unique(part[inside]), largest)
+    if not len(others):
+        return result
+    dark = np.where(inside, 0.01, np.maximum(1.3 - intensity[tuple(voxels.T)], 0.1))
+    both = used[first] & used[second]
+    first, second, length = first[both], second[both], length[both]
     graph = coo_matrix((length * 0.5 * (dark[first] + dark[second]), (first, second)), shape=(len(voxels),) * 2).tocsr()
     cost, before, _ = dijkstra(graph, directed=False, indices=sources, min_only=True, return_predecessors=True)
     path = np.zeros(core.shape, dtype=bool)
-    for label in np.setdiff1d(np.unique(part[inside]), largest):
+    for label in others:
         members = np.flatnonzero((part == label) & inside)
         node = int(members[np.argmin(cost[members])])
         while node >= 0:

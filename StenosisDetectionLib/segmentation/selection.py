@@ -117,7 +117,10 @@ def select_trees(
     grown = grow_trees(tubular, strong, roots & tubular, smooth, spacing_mm, part_of(report, 0.3, 0.5))
     grown &= ~aorta
     report(0.5, "cutting veins and leaks")
-    artery = smooth if vein is None else np.minimum(smooth, 1.2) + VEIN_WEIGHT * (0.5 - vein)
+    artery = smooth
+    if vein is not None:
+        artery = np.zeros_like(smooth)  # only the trees count
+        artery[grown] = np.minimum(smooth[grown], 1.2) + VEIN_WEIGHT * (0.5 - vein[grown])
     grown = pruned(grown, roots & grown, artery, spacing_mm)
     report(0.8, "joining the lumen")
     filled = grown & ((fraction > LUMEN_LEVEL) | blood) & open_
@@ -133,9 +136,13 @@ def select_trees(
 
 def _without_bright(vein: np.ndarray, smooth: np.ndarray) -> np.ndarray:
     """Return the belief in a vein without that in what is too bright for one, its edge of a voxel included."""
-    from scipy import ndimage
-
-    brightest = ndimage.maximum_filter(smooth, size=3)
+    brightest = smooth
+    for axis in range(3):  # scipy's maximum_filter of three voxels, in half of its time
+        before, brightest = brightest, brightest.copy()
+        ahead, behind = [slice(None)] * 3, [slice(None)] * 3
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        for here, there in ((tuple(ahead), tuple(behind)), (tuple(behind), tuple(ahead))):
+            np.maximum(brightest[here], before[there], out=brightest[here])
     return np.asarray(vein * np.clip((DARKEST_ARTERY - brightest) / (DARKEST_ARTERY - BRIGHTEST_VEIN), 0.0, 1.0))
 
 
