@@ -111,10 +111,10 @@ def section_lumen(
     noise_hu, sigma_mm : SD of the noise and mean point spread of the study.
     """
     sections = every_section.chosen(index)
-    fit = _by_fit(contours, sigma_mm)
+    seen = learned.calcium >= BELIEVED
+    fit = _by_fit(contours, sigma_mm, np.where(seen, learned.calcium_mm2, 0.0))
     hidden = fit.calcified > HIDDEN_SHARE
     clear = (fit.cut <= CUT_SHARE) & ~hidden
-    seen = learned.calcium >= BELIEVED
     alone = clear & (fit.calcium_mm2 == 0.0)
     segmented = segmented_lumen(
         segmentation, every_section, index, fit.diameter_mm, fit.error_mm, fit.misfit, fit.centers, alone
@@ -125,8 +125,8 @@ def section_lumen(
     return _with_given(found, hidden, every_section, index, segmentation, calcium_hu, sampler)
 
 
-def _by_fit(contours: Contours, sigma_mm: float) -> SectionLumen:
-    """Return the lumen by the fit of the image."""
+def _by_fit(contours: Contours, sigma_mm: float, seen_mm2: np.ndarray) -> SectionLumen:
+    """Return the lumen by the fit of the image; `seen_mm2` (S,) of calcium that the network sees."""
 
     def of_fit(name: str) -> np.ndarray:
         return getattr(contours.fit, name).cpu().numpy().astype(np.float64)
@@ -144,7 +144,7 @@ def _by_fit(contours: Contours, sigma_mm: float) -> SectionLumen:
     doubled = np.minimum(error * (1.0 + (SMALL_LUMEN_FACTOR - 1.0) * small), SMALL_LUMEN_ERROR * diameter)
     error = np.where(calcium > 0.0, np.maximum(error, doubled), error)
     error = np.hypot(error, contours.doubt_mm)
-    calcium_error = _calcium_error(diameter, calcium, misfit)
+    calcium_error = _calcium_error(diameter, np.maximum(calcium, seen_mm2), misfit)
     nowhere = np.zeros(len(diameter), dtype=bool)
     return SectionLumen(
         diameter_mm=diameter,
