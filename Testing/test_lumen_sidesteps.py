@@ -66,6 +66,13 @@ def test_a_stenosis_in_a_straight_or_bent_vessel_is_no_step(radius: float) -> No
     assert not sidesteps(points, narrowed(20.0)).any()
 
 
+def test_a_stenosis_behind_a_bend_of_the_path_is_no_step() -> None:
+    """A path that bridged a gap enters its vessel askew: it goes across what lies before, but on in its vessel."""
+    angle = np.radians(np.select([ALONG < 17.0, ALONG < 21.0], [38.0, -15.0], 0.0))
+    points = np.cumsum(0.25 * np.stack([np.sin(angle), 0.0 * angle, np.cos(angle)], axis=1), axis=0)
+    assert not sidesteps(points, narrowed(20.0)).any()
+
+
 def stepped_scan() -> tuple[CTVolume, VesselTree]:
     """Two slabs of the scan of one vessel, the second moved across it, and the path that joins both lumens."""
     volume, tree, _ = straight_vessel(lambda s: np.full(len(s), 2.6), np.eye(3))

@@ -45,9 +45,9 @@ def sidesteps(points_ras: np.ndarray, diameter_mm: np.ndarray) -> np.ndarray:
     behind = _unit(points_ras[middle + far] - points_ras[middle + near])
     before = _unit(points_ras[np.maximum(middle - near, 0)] - points_ras[np.maximum(middle - far, 0)])
     before[origin] = behind[origin]
-    vessel = _unit(before + behind)
     chord = points_ras[middle + half] - points_ras[middle - half]
-    across = np.linalg.norm(chord - (chord * vessel).sum(axis=1)[:, None] * vessel, axis=1)
+    # Across both: where the path only bends, it goes on in one of them.
+    across = np.minimum(_across(chord, before), _across(chord, behind))
     steps = np.zeros(count, dtype=bool)
     steps[middle] = (
         (across > ACROSS_MM)
@@ -74,6 +74,11 @@ def sidesteps(points_ras: np.ndarray, diameter_mm: np.ndarray) -> np.ndarray:
             stop += 1
         result[start : stop + 1] = True
     return result
+
+
+def _across(chord: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Return how far chords (N, 3) go across directions (N, 3), in the unit of the chords."""
+    return np.asarray(np.linalg.norm(chord - (chord * direction).sum(axis=1)[:, None] * direction, axis=1))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
