@@ -161,6 +161,20 @@ def test_a_case_is_made_once(tmp_path, monkeypatch):
     assert make_cached(case, tmp_path) == folder
 
 
+def test_a_case_that_another_run_has_written_meanwhile_is_taken(tmp_path, monkeypatch):
+    case = verification_cases("T1")[12]
+    made = make_case(case)
+
+    def make(case, report):
+        verification.make_case = lambda case, report: made  # the other run is faster
+        make_cached(case, tmp_path)
+        return made
+
+    monkeypatch.setattr(verification, "make_case", make)
+    assert (make_cached(case, tmp_path) / "truth.json").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [case.name]
+
+
 def test_contours_become_a_vessel_of_their_areas(tmp_path):
     lines = []
     angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)

@@ -141,12 +141,19 @@ def dicom_writer(case: VerificationCase) -> "partial[None] | None":
 
 
 def make_cached(case: VerificationCase, folder: Path, report: StageReport = no_report) -> Path:
-    """Write a case below a folder unless it is there, and return the folder of the case."""
+    """Write a case below a folder unless it is there, and return the folder of the case.
+
+    Several runs may share the folder: what another one has written meanwhile is the same.
+    """
     from .writing import TRUTH_FILE, write_phantom
 
     target = folder / case.name
     if not (target / TRUTH_FILE).is_file():
-        write_phantom(make_case(case, report), target, write_dicom=dicom_writer(case))
+        try:
+            write_phantom(make_case(case, report), target, write_dicom=dicom_writer(case))
+        except InputError:
+            if not (target / TRUTH_FILE).is_file():
+                raise
     return target
 
 
