@@ -2,8 +2,8 @@
 
 In: CT, vessel tree, point spread and noise. Out: a `LumenProfile` per vessel in mm and mm2 with standard errors.
 Method: rays in the plane of a rotation-minimizing frame, two-shell fit with the point spread in the model (`fit.py`),
-re-centered once, then smoothed along the vessel over less than a millimeter. Where the path steps sideways out of its
-lumen (`sidesteps.py`) nothing is measured.
+re-centered once, then smoothed along the vessel over less than a millimeter, and without the blur along the vessel
+(`deblurring.py`). Where the path steps sideways out of its lumen (`sidesteps.py`) nothing is measured.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..progress import no_report, part_of
 from ..study import CENTERLINE_SPACING_MM, LumenProfile
 from .attenuation import lumen_attenuation
 from .contours import Contours, fit_contours
+from .deblurring import deblurred
 from .estimates import CUT_SHARE, HIDDEN_SHARE, SectionLumen, section_lumen
 from .fallback import LARGEST_MISFIT, UNRELIABLE_MM
 from .learned import learned_lumen
@@ -96,7 +97,7 @@ def measure_lumen(
     if stretch != slice(None):
         parts = {number: _part(vessel, stretch) for number, vessel in parts.items()}
     free = {number: tree.ends_free(tree.vessels[number]) for number in measured}
-    return _profiles(parts, free, sections.chosen(own), contours, lumen, lumen_hu[own], noise, point_spread)
+    return _profiles(parts, free, sections.chosen(own), contours, lumen, lumen_hu[own], noise, point_spread, covariance)
 
 
 def _part(vessel: Vessel, stretch: slice) -> Vessel:
@@ -148,6 +149,7 @@ def _profiles(
     lumen_hu: np.ndarray,
     noise: float,
     point_spread: PointSpread,
+    covariance: np.ndarray,
 ) -> tuple[LumenProfile, ...]:
     fit, inside = contours.fit, contours.inside
     outer = fit.outer_radius.cpu().numpy().astype(np.float64)
@@ -155,6 +157,8 @@ def _profiles(
     plaque_hu = fit.plaque_hu.cpu().numpy().astype(np.float64)
     contour, diameter, error = lumen.contour_mm, lumen.diameter_mm, lumen.error_mm
     outer_diameter = 2.0 * np.sqrt((outer**2).mean(axis=1))
+    tangent = sections.frames[:, 0]
+    sigma_along = np.sqrt(np.einsum("si,ij,sj->s", tangent, covariance, tangent) + SMOOTHING_MM**2)
     annulus = np.pi * ((outer**2).mean(axis=1) - ((contour + NORMAL_WALL_MM) ** 2).mean(axis=1))
     # The outer wall shows only where wall and surroundings differ, which they do in fat.
     wall_shows = (plaque_hu - outside_hu > 80.0) & ~lumen.failed
@@ -184,6 +188,11 @@ def _profiles(
         bounds = np.stack([diameter[own] - margin, np.minimum(diameter[own] + margin, outer_diameter[own])], axis=1)
         hides = inside[own] & (np.array(quality) == "calcium")
         smooth = smooth_along(np.where(known, diameter[own], np.nan), np.hypot(error[own], lumen.calcium_error_mm[own]))
+        # Within a branching the sections show more than one vessel.
+        alone = np.array(quality) != "bifurcation"
+        sharp, doubt = deblurred(np.where(alone, smooth, np.nan), sigma_along[own])
+        smooth = np.where(np.isfinite(sharp), sharp, smooth)
+        error_mm = np.hypot(error[own], np.nan_to_num(doubt))
         with np.errstate(invalid="ignore"):
             scale = smooth / diameter[own]
             low, high = _feret(contour[own])
@@ -195,7 +204,7 @@ def _profiles(
                 diameter_mm=smooth,
                 minimum_diameter_mm=low * scale,
                 maximum_diameter_mm=high * scale,
-                diameter_error_mm=np.where(known, error[own], np.nan),
+                diameter_error_mm=np.where(known, error_mm, np.nan),
                 contour_radius_mm=scaled,
                 frames=sections.frames[own],
                 contour_center_ras=lumen.centers[own],
