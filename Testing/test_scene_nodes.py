@@ -215,6 +215,17 @@ def test_curves_carry_one_value_per_control_point(scene, study):
             assert np.isfinite(found).all() and len(found) == len(vessel.points_ras)
 
 
+def test_the_radius_of_every_point_of_a_curve_is_found_as_other_modules_find_it(scene, study):
+    """SlicerVMTK's CrossSectionAnalysis takes the radius of a point of a curve from the control points around it."""
+    for name, curve in build_scene(study, scene).curves.items():
+        between = curve.GetCurveWorld().GetPointData().GetArray("PedigreeIDs")
+        radius, _ = control_point_values(curve, "Radius")
+        count = curve.GetCurvePointsWorld().GetNumberOfPoints()
+        places = np.array([between.GetValue(point) for point in range(count - 1)])
+        assert count == len(radius), name
+        assert (places >= 0.0).all() and (places.astype(int) + 1 < len(radius)).all(), name
+
+
 def test_unknown_values_are_carried_along_the_vessel(scene, study):
     """A gap in the middle becomes a straight line between its ends, a gap at the end the nearest value."""
     profile = study.profiles[1]
