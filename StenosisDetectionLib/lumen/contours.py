@@ -21,7 +21,6 @@ from .attenuation import calcium_threshold_hu
 from .calcium import SIDES, Calcium, guess_side
 from .evidence import evidence_for_calcium, healthy_radius, narrow_sections, usual_misfit
 from .fit import WALL_HU, SectionData, SectionFit, chosen_sections, fit_sections
-from .learned import BELIEVED
 from .neighbors import neighbor_samples, other_vessels
 from .rays import (
     Rays,
@@ -195,7 +194,7 @@ def fit_contours(
         through that, and the lumen lies where the network sees it.
     """
     fitter = _Fitter(sampler, sections, covariance, lumen_hu, noise_hu)
-    seen = learned.calcium >= BELIEVED
+    seen = learned.sees_calcium
     fitter.starts = sections.centers.copy()
     fitter.starts[chosen[seen]] = learned.centers[seen]
     plain: list[tuple[Contours, np.ndarray]] = []

@@ -16,7 +16,6 @@ import numpy as np
 from .attenuation import calcium_threshold_hu
 from .fallback import SegmentedLumen, segmented_lumen
 from .given import joined_with_given
-from .learned import BELIEVED
 
 if TYPE_CHECKING:
     from ..study import LumenSegmentation
@@ -111,7 +110,7 @@ def section_lumen(
     noise_hu, sigma_mm : SD of the noise and mean point spread of the study.
     """
     sections = every_section.chosen(index)
-    seen = learned.calcium >= BELIEVED
+    seen = learned.sees_calcium
     fit = _by_fit(contours, sigma_mm, np.where(seen, learned.calcium_mm2, 0.0))
     hidden = fit.calcified > HIDDEN_SHARE
     clear = (fit.cut <= CUT_SHARE) & ~hidden
@@ -201,8 +200,8 @@ def _with_network(fit: SectionLumen, learned: LearnedLumen, clear: np.ndarray, h
     share = np.where(clear, share, 0.0)
     whole = np.sqrt(np.where(clear, variance, read))
     diameter = share * fit.diameter_mm + (1.0 - share) * middle
-    chosen, seen = clear | hidden, learned.calcium >= BELIEVED
-    beside = chosen & ((fit.calcium_mm2 > 0.0) | seen)
+    chosen = clear | hidden
+    beside = chosen & ((fit.calcium_mm2 > 0.0) | learned.sees_calcium)
     error = np.where(beside, np.minimum(fit.error_mm, whole), whole)
     # Its shape is that of the fit, unless this took calcium or a neighbor for lumen.
     by_fit = (share >= 0.5) | (clear & ~beside & agree)

@@ -111,6 +111,7 @@ def evidence_for_calcium(
     probability : (M,) of calcium, as the section network reads it.
     """
     import torch
+    from scipy.special import logit
 
     too_wide = excess_width(plain.fit.radius_coefficients[rows, 0].cpu(), torch.from_numpy(healthy).float())
     cost = plain.fit.cost.cpu()[rows] + too_wide**2
@@ -118,9 +119,8 @@ def evidence_for_calcium(
     # The path was drawn through the lumen: the farther from it, the less an explanation is believed.
     away = [((one - path) ** 2).sum(axis=1) for one in (plain.centers[rows], other.centers)]
     by_path = np.clip((away[0] - away[1]) / PATH_SD_MM**2, -MOST_BY_PATH, MOST_BY_PATH)
-    told = 2.0 * np.log(np.clip(probability, 1e-6, 1.0 - 1e-6) / np.clip(1.0 - probability, 1e-6, None))
-    gain = gain + by_path + np.clip(told, -MOST_BY_NETWORK, MOST_BY_NETWORK)
-    evidence = _averaged(gain, index, vessel) - np.where(narrow, NARROW_EVIDENCE, EVIDENCE)
+    by_network = np.clip(2.0 * logit(probability), -MOST_BY_NETWORK, MOST_BY_NETWORK)
+    evidence = _averaged(gain + by_path + by_network, index, vessel) - np.where(narrow, NARROW_EVIDENCE, EVIDENCE)
     evidence[_unseen(other, variance_mm2)] = -np.inf
     return evidence
 

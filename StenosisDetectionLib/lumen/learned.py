@@ -45,6 +45,11 @@ class LearnedLumen:
     calcium: np.ndarray
     calcium_mm2: np.ndarray
 
+    @property
+    def sees_calcium(self) -> np.ndarray:
+        """In which sections (S,) the network sees calcium."""
+        return self.calcium >= BELIEVED
+
     def chosen(self, rows: slice) -> LearnedLumen:
         """Return the given sections."""
         return LearnedLumen(self.quantiles_mm[rows], self.centers[rows], self.calcium[rows], self.calcium_mm2[rows])

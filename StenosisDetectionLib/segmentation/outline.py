@@ -76,7 +76,8 @@ def connected(core: np.ndarray, filled: np.ndarray, intensity: np.ndarray, spaci
 
     # On the voxels of the trees alone, which are few, instead of the whole image.
     voxels = np.argwhere(core | filled)
-    inside = filled[tuple(voxels.T)]
+    at = tuple(voxels.T)
+    inside = filled[at]
     first, second, length = voxel_graph(voxels, core.shape, spacing)
 
     def labeled(chosen: np.ndarray) -> np.ndarray:
@@ -86,18 +87,17 @@ def connected(core: np.ndarray, filled: np.ndarray, intensity: np.ndarray, spaci
         return np.asarray(connected_components(pairs, directed=False)[1])
 
     part = labeled(inside)
-    inside &= np.bincount(part)[part] >= _SMALLEST_PART if len(part) else False
+    inside &= np.bincount(part)[part] >= _SMALLEST_PART
     result = np.zeros(core.shape, dtype=bool)
     result[tuple(voxels[inside].T)] = True
-    used = core[tuple(voxels.T)] | inside
+    used = core[at] | inside
     tree = labeled(used)
-    own = {int(t): part[(tree == t) & inside] for t in np.unique(tree[inside])}
-    largest = [int(np.argmax(np.bincount(parts))) for parts in own.values()]
+    largest = [np.argmax(np.bincount(part[(tree == t) & inside])) for t in np.unique(tree[inside])]
     sources = np.flatnonzero(np.isin(part, largest) & inside)
     others = np.setdiff1d(np.unique(part[inside]), largest)
     if not len(others):
         return result
-    dark = np.where(inside, 0.01, np.maximum(1.3 - intensity[tuple(voxels.T)], 0.1))
+    dark = np.where(inside, 0.01, np.maximum(1.3 - intensity[at], 0.1))
     both = used[first] & used[second]
     first, second, length = first[both], second[both], length[both]
     graph = coo_matrix((length * 0.5 * (dark[first] + dark[second]), (first, second)), shape=(len(voxels),) * 2).tocsr()
